@@ -1,0 +1,256 @@
+//! The pass against a real cell: what it proposes is applied, and must never be refused.
+
+use std::sync::Arc;
+
+use paceline_cell::{Cell, Command, CommandBody, Entry, Reply, ReportedRun, ReportedState};
+use paceline_rules::{Constraint, JobSpec, Labels, Operator, Override, Taint};
+use paceline_types::{
+    AgentInstance, BootId, ExitStatus, JobUid, NodeId, NodeName, Reason, Resources, Revision, TaskIndex,
+    TaskState,
+};
+use proptest::prelude::*;
+
+use crate::{PassLimits, Proposal, Scheduler, explain_job};
+
+/// A cell and the revision it has come to.
+struct World {
+    cell: Cell,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { cell: Cell::genesis("test") }
+    }
+
+    fn apply(&mut self, bodies: Vec<CommandBody>) -> Vec<Reply> {
+        let commands = bodies.into_iter().map(Command::from).collect();
+        let revision = self.cell.revision().next();
+        let applied = self.cell.apply(revision, &Entry { unix_ms: 0, commands });
+        assert_eq!(self.cell.check(), Vec::<String>::new());
+        applied.replies
+    }
+
+    fn node(&mut self, number: u8, capacity: Resources, labels: &[(&str, &str)]) -> NodeId {
+        let name: NodeName = format!("n{number}").parse().expect("a name");
+        let labels: Labels =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let body = CommandBody::RegisterNode {
+            name,
+            instance: AgentInstance([number; 16]),
+            boot: BootId([number; 16]),
+            capacity,
+            labels,
+            capabilities: Vec::new(),
+        };
+        match self.apply(vec![body]).remove(0) {
+            Reply::NodeRegistered { node, .. } => node,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn submit(&mut self, spec: JobSpec) -> JobUid {
+        match self
+            .apply(vec![CommandBody::SubmitJob { spec: Arc::new(spec), submitted_unix_ms: 0 }])
+            .remove(0)
+        {
+            Reply::JobSubmitted { uid, .. } => uid,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Applies proposals one entry each; none may be refused.
+    fn commit(&mut self, scheduler: &mut Scheduler, proposals: Vec<Proposal>) {
+        for proposal in proposals {
+            let reply = self.apply(vec![proposal.command.clone()]).remove(0);
+            assert!(!matches!(reply, Reply::Refused(_)), "{reply:?} to {:?}", proposal.command);
+            scheduler.committed(proposal.id, self.cell.revision());
+        }
+    }
+
+    fn place(&mut self, scheduler: &mut Scheduler) -> usize {
+        let proposals = scheduler.pass(&self.cell, &PassLimits::default());
+        let count = proposals.len();
+        self.commit(scheduler, proposals);
+        count
+    }
+
+    fn on_node(&self, job: JobUid, node: NodeId) -> usize {
+        let job = self.cell.job(job).expect("the job");
+        (0..job.spec.tasks)
+            .filter(|&at| job.task(TaskIndex(at)).is_some_and(|task| task.node == Some(node)))
+            .count()
+    }
+
+    fn count(&self, job: JobUid, state: TaskState) -> u32 {
+        self.cell.job(job).expect("the job").count(state)
+    }
+}
+
+fn job(name: &str, tasks: u32, cpu: u64) -> JobSpec {
+    JobSpec::batch(name, tasks, &["/bin/true"], Resources::new(cpu, 1))
+}
+
+#[test]
+fn tasks_fill_the_fullest_node_that_has_room() {
+    let mut world = World::new();
+    let large = world.node(1, Resources::new(4_000, 100), &[]);
+    let small = world.node(2, Resources::new(1_000, 100), &[]);
+    let uid = world.submit(job("j", 3, 500));
+    world.place(&mut Scheduler::new());
+    assert_eq!((world.on_node(uid, small), world.on_node(uid, large)), (2, 1));
+}
+
+#[test]
+fn what_was_proposed_is_not_proposed_again_before_it_is_in_the_view() {
+    let mut world = World::new();
+    world.node(1, Resources::new(1_000, 100), &[]);
+    let uid = world.submit(job("j", 4, 500));
+    let mut scheduler = Scheduler::new();
+    let first = scheduler.pass(&world.cell, &PassLimits::default());
+    assert_eq!(first.len(), 1);
+    assert!(scheduler.pass(&world.cell, &PassLimits::default()).is_empty());
+    world.commit(&mut scheduler, first);
+    assert_eq!(world.place(&mut scheduler), 0);
+    assert_eq!(scheduler.open_proposals(), 0);
+    assert_eq!((world.count(uid, TaskState::Assigned), world.count(uid, TaskState::Pending)), (2, 2));
+}
+
+#[test]
+fn a_refused_proposal_gives_its_room_back() {
+    let mut world = World::new();
+    world.node(1, Resources::new(1_000, 100), &[]);
+    world.submit(job("j", 2, 500));
+    let mut scheduler = Scheduler::new();
+    let lost = scheduler.pass(&world.cell, &PassLimits::default());
+    scheduler.released(lost[0].id);
+    assert_eq!(world.place(&mut scheduler), 1);
+}
+
+#[test]
+fn max_running_counts_what_is_under_way() {
+    let mut world = World::new();
+    world.node(1, Resources::new(10_000, 100), &[]);
+    let uid = world.submit(JobSpec { max_running: Some(3), ..job("j", 10, 100) });
+    let mut scheduler = Scheduler::new();
+    let first = scheduler.pass(&world.cell, &PassLimits { tasks: 2, ..PassLimits::default() });
+    assert_eq!(scheduler.pass(&world.cell, &PassLimits::default()).len(), 1);
+    world.commit(&mut scheduler, first);
+    let job = world.cell.job(uid).expect("the job");
+    assert_eq!(job.count(TaskState::Assigned), 2);
+    let none = world.submit(JobSpec { max_running: Some(0), ..job_named("none") });
+    assert_eq!(
+        explain_job(&world.cell, world.cell.job(none).expect("the job")).expect("waits").reason,
+        Reason::MaxRunning
+    );
+}
+
+fn job_named(name: &str) -> JobSpec {
+    job(name, 1, 100)
+}
+
+#[test]
+fn constraints_taints_and_drains_keep_tasks_away_and_are_explained() {
+    let mut world = World::new();
+    let east = world.node(1, Resources::new(1_000, 100), &[("zone", "east")]);
+    let west = world.node(2, Resources::new(1_000, 100), &[("zone", "west")]);
+    let zone = |value: &str| {
+        vec![Constraint { label: "zone".into(), operator: Operator::In, values: vec![value.to_owned()] }]
+    };
+    let in_west = world.submit(JobSpec { constraints: zone("west"), ..job("west", 1, 100) });
+    let nowhere = world.submit(JobSpec { constraints: zone("north"), ..job("north", 1, 100) });
+    let huge = world.submit(job("huge", 1, 5_000));
+    let mut scheduler = Scheduler::new();
+    world.place(&mut scheduler);
+    assert_eq!((world.on_node(in_west, west), world.on_node(in_west, east)), (1, 0));
+    let reason = |world: &World, uid| {
+        explain_job(&world.cell, world.cell.job(uid).expect("the job")).map(|why| why.reason)
+    };
+    assert_eq!(reason(&world, nowhere), Some(Reason::NoNodeMatches));
+    assert_eq!(reason(&world, huge), Some(Reason::NoNodeFits));
+    assert_eq!(reason(&world, in_west), None);
+
+    let taint = Taint { key: "gpu".into(), value: String::new() };
+    let node = |number: u8| -> NodeName { format!("n{number}").parse().expect("a name") };
+    world.apply(vec![CommandBody::TaintNode { node: node(1), set: vec![taint], unset: Vec::new() }]);
+    world.apply(vec![CommandBody::DrainNode { node: node(2) }]);
+    let stuck = world.submit(job("stuck", 1, 100));
+    assert_eq!(world.place(&mut scheduler), 0);
+    let why = explain_job(&world.cell, world.cell.job(stuck).expect("the job")).expect("waits");
+    assert_eq!(why.reason, Reason::NodeDraining);
+    assert_eq!(why.nodes, [(Reason::NodeDraining, 1), (Reason::TaintNotTolerated, 1)].into());
+}
+
+#[test]
+fn a_requeued_task_follows_its_last_attempt() {
+    let mut world = World::new();
+    let node = world.node(1, Resources::new(1_000, 100), &[]);
+    let uid = world.submit(JobSpec { max_attempts: 2, ..job("j", 1, 100) });
+    let mut scheduler = Scheduler::new();
+    for attempt in 1..=2 {
+        assert_eq!(world.place(&mut scheduler), 1);
+        let task = world.cell.job(uid).and_then(|job| job.task(TaskIndex(0))).expect("the task");
+        assert_eq!(task.attempt.0, attempt);
+        let observed =
+            ReportedState::Ended { status: Some(ExitStatus::Code(1)), reason: Reason::ExitedNonZero };
+        let run =
+            ReportedRun { job: uid, attempt: task.attempt, tasks: "0".parse().expect("valid"), observed };
+        let epoch = world.cell.node(node).expect("the node").epoch;
+        world.apply(vec![CommandBody::Report { node, epoch, runs: vec![run] }]);
+    }
+    assert_eq!(world.count(uid, TaskState::Failed), 1);
+    assert_eq!(world.place(&mut scheduler), 0);
+}
+
+#[test]
+fn a_pass_stays_within_its_limits_and_goes_on_in_the_next() {
+    let mut world = World::new();
+    world.node(1, Resources::new(1_000_000, 1_000_000), &[]);
+    let uid = world.submit(job("j", 100, 1));
+    let mut scheduler = Scheduler::new();
+    let limits = PassLimits { tasks: 40, ..PassLimits::default() };
+    for placed in [40, 80, 100, 100] {
+        let proposals = scheduler.pass(&world.cell, &limits);
+        world.commit(&mut scheduler, proposals);
+        assert_eq!(world.count(uid, TaskState::Assigned), placed);
+    }
+    assert!(scheduler.pass(&world.cell, &PassLimits { open_proposals: 0, ..limits }).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever nodes and jobs there are, every prefix of what a pass proposes is accepted by the cell, and when the
+    /// passes come to rest no pending task could still be placed.
+    #[test]
+    fn every_prefix_of_a_pass_is_feasible_and_nothing_placeable_is_left(
+        nodes in proptest::collection::vec((100_u64..2_000, 10_u64..50, 0_u8..3), 1..6),
+        jobs in proptest::collection::vec((1_u32..20, 50_u64..900, 0_u8..4, proptest::option::of(0_u32..5)), 1..6),
+    ) {
+        let mut world = World::new();
+        for (number, (cpu, memory, zone)) in (1_u8..).zip(&nodes) {
+            world.node(number, Resources::new(*cpu, *memory), &[("zone", &zone.to_string())]);
+        }
+        for (at, (tasks, cpu, zone, max_running)) in jobs.iter().enumerate() {
+            let mut spec = job(&format!("j{at}"), *tasks, *cpu);
+            spec.max_running = *max_running;
+            if *zone < 3 {
+                spec.constraints =
+                    vec![Constraint { label: "zone".into(), operator: Operator::In, values: vec![zone.to_string()] }];
+            }
+            let half = Override {
+                tasks: "0".parse().expect("valid"),
+                resources: Some(Resources::new(cpu / 2 + 1, 3)),
+                ..Override::default()
+            };
+            spec.overrides = vec![half];
+            world.submit(spec);
+        }
+        let mut scheduler = Scheduler::new();
+        while world.place(&mut scheduler) > 0 {}
+        for job in world.cell.jobs() {
+            let waiting = job.pending_runs().next().is_some();
+            prop_assert_eq!(explain_job(&world.cell, job).is_some(), waiting, "job {}", job.name);
+        }
+        prop_assert!(world.cell.revision() > Revision(0));
+    }
+}
