@@ -1,0 +1,158 @@
+//! Which role may call which path: the one closed table. What is not in it is refused.
+//!
+//! The table is read by people in `docs/` and held equal to the protobuf descriptors by a test elsewhere;
+//! here it is held free of doubles. It says who may call at all; what a caller may touch inside a call (an
+//! agent its own node only) is the service's to check. A permission that depends on a pool will be an
+//! additional question after this one, never a replacement.
+
+use crate::role::Role::{self, Agent, AgentGroup, Master, Operator, Shard, User};
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// `/package.Service/Method`, or the path of a plain HTTP endpoint.
+    pub rpc: &'static str,
+    /// Who may call it.
+    pub roles: &'static [Role],
+}
+
+const PEOPLE: &[Role] = &[User, Operator];
+const OPERATORS: &[Role] = &[Operator];
+const MASTERS: &[Role] = &[Master];
+const SHARDS: &[Role] = &[Shard];
+const AGENTS: &[Role] = &[Agent, AgentGroup];
+const LINKED: &[Role] = &[Agent, AgentGroup, Shard];
+const ANYONE: &[Role] = &Role::ALL;
+
+const fn rule(rpc: &'static str, roles: &'static [Role]) -> Rule {
+    Rule { rpc, roles }
+}
+
+/// The table. Deny by default: a path that is not listed is refused for every role.
+pub const RULES: &[Rule] = &[
+    rule("/paceline.v1.Jobs/Submit", PEOPLE),
+    rule("/paceline.v1.Jobs/Stop", PEOPLE),
+    rule("/paceline.v1.Jobs/Delete", PEOPLE),
+    rule("/paceline.v1.Jobs/Get", PEOPLE),
+    rule("/paceline.v1.Jobs/List", PEOPLE),
+    rule("/paceline.v1.Jobs/ListTasks", PEOPLE),
+    rule("/paceline.v1.Jobs/Logs", PEOPLE),
+    rule("/paceline.v1.Jobs/Watch", PEOPLE),
+    rule("/paceline.v1.Nodes/List", PEOPLE),
+    rule("/paceline.v1.Nodes/Get", PEOPLE),
+    rule("/paceline.v1.Nodes/Drain", OPERATORS),
+    rule("/paceline.v1.Nodes/Resume", OPERATORS),
+    rule("/paceline.v1.Nodes/Label", OPERATORS),
+    rule("/paceline.v1.Nodes/Taint", OPERATORS),
+    rule("/paceline.v1.Nodes/Remove", OPERATORS),
+    rule("/paceline.v1.Nodes/Replace", OPERATORS),
+    rule("/paceline.v1.Shards/List", PEOPLE),
+    rule("/paceline.v1.Shards/Remove", OPERATORS),
+    rule("/paceline.v1.Cell/Status", PEOPLE),
+    rule("/paceline.v1.Cell/GetConfig", PEOPLE),
+    rule("/paceline.v1.Cell/SetConfig", OPERATORS),
+    rule("/paceline.v1.Cell/Snapshot", OPERATORS),
+    rule("/paceline.v1.Cell/TransferLeadership", OPERATORS),
+    rule("/paceline.v1.MasterLink/Connect", SHARDS),
+    rule("/paceline.v1.MasterLink/LogStream", SHARDS),
+    rule("/paceline.v1.MasterDirectory/WhereIsMyShard", LINKED),
+    rule("/paceline.v1.AgentLink/Connect", AGENTS),
+    rule("/paceline.v1.AgentLink/LogStream", AGENTS),
+    rule("/paceline.peer.v1.Raft/Handshake", MASTERS),
+    rule("/paceline.peer.v1.Raft/Append", MASTERS),
+    rule("/paceline.peer.v1.Raft/Vote", MASTERS),
+    rule("/paceline.peer.v1.Raft/Snapshot", MASTERS),
+    rule("/paceline.peer.v1.Raft/TransferLeader", MASTERS),
+    rule("/grpc.health.v1.Health/Check", ANYONE),
+    rule("/grpc.health.v1.Health/Watch", ANYONE),
+    rule("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", PEOPLE),
+    rule("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", PEOPLE),
+    rule("/healthz", PEOPLE),
+    rule("/readyz", PEOPLE),
+    rule("/metrics", PEOPLE),
+];
+
+/// Whether the role may call the path. The path must match a line of the table to the letter.
+pub fn allowed(role: Role, path: &str) -> bool {
+    roles_for(path).contains(&role)
+}
+
+/// Who may call the path; nobody, if it is not in the table.
+pub fn roles_for(path: &str) -> &'static [Role] {
+    // Some forty short comparisons that mostly end at the length: cheaper than hashing the path.
+    RULES.iter().find(|rule| rule.rpc == path).map_or(&[], |rule| rule.roles)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_path_and_no_role_is_listed_twice() {
+        let paths: BTreeSet<_> = RULES.iter().map(|rule| rule.rpc).collect();
+        assert_eq!(paths.len(), RULES.len());
+        for rule in RULES {
+            let roles: BTreeSet<_> = rule.roles.iter().collect();
+            assert_eq!(roles.len(), rule.roles.len(), "{}", rule.rpc);
+            assert!(!roles.is_empty(), "{}", rule.rpc);
+        }
+    }
+
+    #[test]
+    fn an_unlisted_path_is_refused_for_every_role() {
+        let near_misses = [
+            "",
+            "/",
+            "/paceline.v1.Jobs/Nope",
+            "/paceline.v1.Jobs/submit",
+            "/paceline.v1.Jobs/Submit/",
+            "/paceline.v1.Jobs//Submit",
+            "paceline.v1.Jobs/Submit",
+            "/paceline.v1.Jobs/Submit?x",
+            "/paceline.peer.v1.Raft/*",
+            "/metrics/",
+            "/healthz/../metrics",
+            "/debug",
+        ];
+        for path in near_misses {
+            for role in Role::ALL {
+                assert!(!allowed(role, path), "{role} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_masters_speak_raft_and_masters_call_nothing_else_of_ours() {
+        for rule in RULES.iter().filter(|rule| rule.rpc.starts_with("/paceline.")) {
+            let raft = rule.rpc.starts_with("/paceline.peer.v1.Raft/");
+            assert_eq!(rule.roles.contains(&Master), raft, "{}", rule.rpc);
+            assert!(!raft || rule.roles == MASTERS, "{}", rule.rpc);
+        }
+    }
+
+    #[test]
+    fn a_user_may_read_and_run_but_not_change_the_cell() {
+        assert!(allowed(User, "/paceline.v1.Jobs/Submit"));
+        assert!(allowed(User, "/paceline.v1.Cell/GetConfig"));
+        for path in ["/paceline.v1.Cell/SetConfig", "/paceline.v1.Nodes/Drain", "/paceline.v1.Shards/Remove"]
+        {
+            assert!(!allowed(User, path), "{path}");
+            assert!(allowed(Operator, path), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_line_is_a_full_grpc_path_or_a_plain_one() {
+        for rule in RULES {
+            let parts: Vec<_> = rule.rpc.split('/').collect();
+            assert!(
+                matches!(parts[..], ["", service, method] if service.contains('.') && !method.is_empty())
+                    || matches!(parts[..], ["", path] if !path.is_empty()),
+                "{}",
+                rule.rpc
+            );
+        }
+    }
+}
