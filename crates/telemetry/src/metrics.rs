@@ -1,0 +1,97 @@
+//! Every metric of every role, in one table, behind typed handles.
+//!
+//! A name is `paceline_PART_WHAT_UNIT`; the part and the rest are the field's path in [`Metrics`], so a
+//! handle and its metric cannot drift apart. Counters are exposed with `_total` added, as OpenMetrics asks.
+//! Series with labels exist from the start, at zero, so that the first event is a visible rise.
+
+mod handle;
+mod label;
+mod table;
+
+use paceline_identity::Credentials;
+
+pub use handle::{Counter, Gauge, Histogram, Kind, Labelled};
+pub use label::{AttemptState, CallOutcome, Direction, LabelValue, ProposalOutcome};
+pub use table::{
+    AgentMetrics, ApiMetrics, CellMetrics, Definition, IdentityMetrics, LinkMetrics, Metrics, RaftMetrics,
+    ScheduleMetrics, TABLE,
+};
+
+/// From this many days before its end a certificate is worth a warning: enough for a change window.
+pub const CERTIFICATE_WARNING_DAYS: i64 = 60;
+
+impl Metrics {
+    /// The registry in the OpenMetrics text format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string does not fail");
+        text
+    }
+
+    /// Sets the certificate's days left, warns when they are few, and returns them.
+    pub fn observe_certificate(&self, credentials: &Credentials, now_unix: i64) -> i64 {
+        let days_left = credentials.days_left(now_unix);
+        self.identity.certificate_left_days.set(days_left);
+        if days_left < CERTIFICATE_WARNING_DAYS {
+            let certificate = credentials.identity().spiffe_id();
+            tracing::warn!(certificate, days_left, "the certificate ends soon");
+        }
+        days_left
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_table_is_exposed_with_its_help_and_nothing_else_is() {
+        let text = Metrics::new().render();
+        let exposed: BTreeSet<_> =
+            text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+        let listed: BTreeSet<_> = TABLE.iter().map(|line| line.name).collect();
+        assert_eq!(exposed, listed);
+    }
+
+    #[test]
+    fn names_are_unique_and_end_in_their_unit() {
+        let names: BTreeSet<_> = TABLE.iter().map(|line| line.name).collect();
+        assert_eq!(names.len(), TABLE.len());
+        for line in TABLE {
+            assert!(line.name.starts_with("paceline_"), "{}", line.name);
+            assert!(line.unit.is_none_or(|unit| line.name.ends_with(&format!("_{unit}"))), "{}", line.name);
+            assert!(line.help.ends_with('.'), "{}", line.name);
+            assert_eq!(line.kind == Kind::Histogram, line.unit == Some("seconds"), "{}", line.name);
+        }
+    }
+
+    #[test]
+    fn a_handle_moves_its_own_series() {
+        let metrics = Metrics::new();
+        metrics.raft.term.set(7);
+        metrics.raft.log_bytes.advance_to(4096);
+        metrics.raft.log_bytes.advance_to(100);
+        metrics.raft.proposals.of(ProposalOutcome::Overloaded).add(3);
+        metrics.api.submit_seconds.observe(Duration::from_millis(3));
+        let text = metrics.render();
+        for line in [
+            "paceline_raft_term 7",
+            "paceline_raft_log_bytes_total 4096",
+            "paceline_raft_proposals_total{outcome=\"overloaded\"} 3",
+            "paceline_raft_proposals_total{outcome=\"ok\"} 0",
+            "paceline_api_submit_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+}
