@@ -1,0 +1,104 @@
+//! Tasks as processes, each under a `paceline-supervisor` of its own.
+//!
+//! Here is what the agent's side of that does: write orders, start supervisors, read records, and clear up
+//! after supervisors that were killed. Everything that must survive the agent is in the supervisor.
+//!
+//! ```text
+//! DATA/attempts/BOOT/ATTEMPT/   order intent running exit stop, work/, log/
+//! DATA/logs/ATTEMPT/            output of forgotten attempts, within bounds
+//! DATA/trash/                   folders of forgotten attempts, on their way out
+//! DATA/nudge                    the socket that supervisors write to
+//! ```
+
+mod bury;
+mod cgroups;
+mod environment;
+mod janitor;
+mod launch;
+mod layout;
+mod options;
+mod order;
+mod retention;
+mod shared;
+mod sight;
+mod table;
+mod take_up;
+mod users;
+mod watcher;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use options::{AllowedUsers, LogRetention, ProcessOptions};
+use paceline_supervisor::logs::LogStream;
+use paceline_types::AttemptId;
+
+use crate::errors::{LaunchError, ObserveError, OpenError, StopError};
+use crate::runtime::{Capability, ChangeListener, Launch, LogChunk, Observed, Runtime};
+use janitor::Janitor;
+use shared::Shared;
+use watcher::Watcher;
+
+/// Runs tasks as processes. Dropping it leaves every task running; opening it again finds them.
+pub struct ProcessRuntime {
+    shared: Arc<Shared>,
+    watcher: Watcher,
+    janitor: Janitor,
+}
+
+impl ProcessRuntime {
+    /// Opens the data folder, makes it when it is missing, and takes up what an earlier agent left there.
+    ///
+    /// # Errors
+    /// When the folder, the machine or the options do not allow it.
+    pub fn open(data_dir: &Path, supervisor: PathBuf, options: ProcessOptions) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared::open(data_dir, supervisor, options)?);
+        let janitor = Janitor::start(shared.layout.trash())?;
+        let watcher = Watcher::start(Arc::clone(&shared))?;
+        Ok(Self { shared, watcher, janitor })
+    }
+}
+
+impl Runtime for ProcessRuntime {
+    fn capabilities(&self) -> Vec<Capability> {
+        self.shared.capabilities()
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
+        self.shared.launch(launch)
+    }
+
+    fn stop(&self, attempt: &AttemptId, grace_ms: u64) -> Result<(), StopError> {
+        self.shared.stop(attempt, grace_ms)
+    }
+
+    fn observe(&self, attempt: &AttemptId) -> Result<Option<Observed>, ObserveError> {
+        self.shared.observe(attempt)
+    }
+
+    fn attempts(&self) -> Result<Vec<(AttemptId, Observed)>, ObserveError> {
+        let ids = self.shared.table.ids();
+        let observed = ids.into_iter().map(|id| Ok(self.shared.observe(&id)?.map(|observed| (id, observed))));
+        observed.filter_map(Result::transpose).collect()
+    }
+
+    fn forget(&self, attempt: &AttemptId) -> Result<(), ObserveError> {
+        self.shared.forget(attempt)?;
+        self.janitor.wake();
+        Ok(())
+    }
+
+    fn read_log(
+        &self,
+        attempt: &AttemptId,
+        stream: LogStream,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<LogChunk, ObserveError> {
+        self.shared.read_log(attempt, stream, offset, max_bytes)
+    }
+
+    fn subscribe(&self, listener: ChangeListener) {
+        self.watcher.subscribe(listener);
+    }
+}

@@ -1,0 +1,40 @@
+//! From a launch to the order for its supervisor.
+
+use std::path::Path;
+
+use paceline_supervisor::{CpuShare, MemoryLimit, Order, WORK_FOLDER};
+
+use crate::process::environment;
+use crate::process::shared::Shared;
+use crate::runtime::Launch;
+
+impl Shared {
+    /// The order, or in words why this node cannot carry the launch out.
+    pub(super) fn order(&self, launch: &Launch, folder: &Path) -> Result<Order, String> {
+        let attempt = launch.attempt.to_string();
+        let user = self.users.resolve(launch.user.as_deref())?;
+        let work = folder.join(WORK_FOLDER);
+        let work = work.to_str().expect("the data folder was checked to be UTF-8 when it was opened");
+        let env = environment::of(launch, &self.options, work)?;
+        let memory_bytes = launch.resources.memory_bytes();
+        let memory = self.cgroups.memory(&attempt).filter(|_| memory_bytes > 0);
+        Ok(Order {
+            boot: self.boot.clone(),
+            run: launch.run.clone(),
+            env,
+            user,
+            umask: self.options.umask,
+            time_limit_ms: launch.time_limit_ms,
+            grace_ms: launch.grace_ms,
+            memory: memory.map(|cgroup| MemoryLimit { cgroup, bytes: memory_bytes }),
+            cpu: self.cgroups.cpu(&attempt).map(|cgroup| CpuShare {
+                cgroup,
+                weight_milli: launch.resources.cpu_milli(),
+                quota_milli: launch.cpu_limit_milli,
+            }),
+            freezer_cgroup: self.cgroups.freezer(&attempt),
+            logs: self.options.logs,
+            attempt,
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! What every thread of the runtime shares, and the operations on it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use paceline_supervisor::cgroup::Mounts;
+use paceline_supervisor::logs::{self, LogStream};
+use paceline_supervisor::{CONTROL_FIFO, Intent, LOG_FOLDER, Record, Stop, boot_id, read, replace};
+use paceline_types::{AttemptId, check_name};
+use rustix::fs::OFlags;
+
+use crate::errors::{ObserveError, OpenError, StopError};
+use crate::process::bury;
+use crate::process::cgroups::Cgroups;
+use crate::process::layout::{Layout, closed_ancestor};
+use crate::process::options::ProcessOptions;
+use crate::process::retention::Retention;
+use crate::process::sight::{Sight, look};
+use crate::process::table::{Seen, Supervisor, Table};
+use crate::process::users::Users;
+use crate::runtime::{Capability, CapabilityCode, LogChunk, Observed};
+
+/// The runtime without its threads.
+pub struct Shared {
+    pub(super) layout: Layout,
+    pub(super) table: Table,
+    pub(super) options: ProcessOptions,
+    pub(super) users: Users,
+    pub(super) cgroups: Cgroups,
+    pub(super) boot: String,
+    retention: Retention,
+    pub(super) supervisor: PathBuf,
+}
+
+impl Shared {
+    /// Opens everything and takes up what is on disk.
+    pub fn open(data_dir: &Path, supervisor: PathBuf, options: ProcessOptions) -> Result<Self, OpenError> {
+        check_name("cell name", &options.cell).map_err(OpenError::Name)?;
+        check_name("node name", &options.node).map_err(OpenError::Name)?;
+        let supervisor =
+            supervisor.canonicalize().map_err(|_| OpenError::NoSupervisor { path: supervisor })?;
+        let users = Users::new(rustix::process::geteuid().as_raw(), &options);
+        users.resolve(None).map_err(OpenError::DefaultUser)?;
+        let boot = boot_id().map_err(OpenError::Facts)?;
+        let layout = Layout::open(data_dir, &boot)?;
+        let tag = layout.tag().map_err(OpenError::Facts)?;
+        let cgroups = Cgroups::probe(&options, &Mounts::discover().map_err(OpenError::Facts)?, &tag);
+        let logs = layout.logs();
+        let retention = Retention::open(logs.clone(), options.retention)
+            .map_err(|source| OpenError::Folder { path: logs, source })?;
+        let table = Table::default();
+        let shared = Self { layout, table, options, users, cgroups, boot, retention, supervisor };
+        shared.take_up()?;
+        Ok(shared)
+    }
+
+    /// What it can enforce.
+    pub fn capabilities(&self) -> Vec<Capability> {
+        let mut explanation = self.users.describe();
+        if let Some(closed) = closed_ancestor(self.layout.root()).filter(|_| self.users.switches()) {
+            let closed = closed.display();
+            explanation += &format!("; {closed} is closed to them, so their folder has no usable path");
+        }
+        let enforced = self.users.switches();
+        let mut all = self.cgroups.capabilities();
+        all.push(Capability { code: CapabilityCode::UserSwitch, enforced, explanation });
+        all
+    }
+
+    /// See [`crate::Runtime::stop`].
+    pub fn stop(&self, attempt: &AttemptId, grace_ms: u64) -> Result<(), StopError> {
+        match self.observe(attempt)? {
+            None => return Err(StopError::Unknown { attempt: *attempt }),
+            Some(Observed::Exited(_)) => return Ok(()),
+            Some(_) => {}
+        }
+        let folder = self.layout.attempt(attempt);
+        let failed = |path, source| StopError::Write { attempt: *attempt, path, source };
+        replace(&folder, &Stop { grace_ms }).map_err(|source| failed(folder.join(Stop::NAME), source))?;
+        wake(&folder).map_err(|source| failed(folder.join(CONTROL_FIFO), source))
+    }
+
+    /// See [`crate::Runtime::observe`].
+    pub fn observe(&self, attempt: &AttemptId) -> Result<Option<Observed>, ObserveError> {
+        let Some(glance) = self.table.glance(attempt) else { return Ok(None) };
+        let observed = match glance.exit {
+            Some(exit) => Observed::Exited(exit),
+            None => self.look(attempt, &glance.folder, glance.supervisor)?,
+        };
+        if let Observed::Exited(exit) = &observed {
+            self.table.ended(attempt, exit);
+        }
+        self.table.told(attempt, Seen::from(&observed));
+        Ok(Some(observed))
+    }
+
+    /// See [`crate::Runtime::forget`].
+    pub fn forget(&self, attempt: &AttemptId) -> Result<(), ObserveError> {
+        match self.observe(attempt)? {
+            None => return Ok(()),
+            Some(Observed::Exited(_)) => {}
+            Some(_) => return Err(ObserveError::NotEnded { attempt: *attempt }),
+        }
+        let Some(glance) = self.table.glance(attempt) else { return Ok(()) };
+        let failed = |path: &Path, source| ObserveError::Folder { path: path.to_owned(), source };
+        let output = glance.folder.join(LOG_FOLDER);
+        self.retention.keep(attempt, &output).map_err(|source| failed(&output, source))?;
+        let trash = self.layout.new_trash(attempt);
+        fs::rename(&glance.folder, trash).map_err(|source| failed(&glance.folder, source))?;
+        self.table.remove(attempt);
+        Ok(())
+    }
+
+    /// See [`crate::Runtime::read_log`].
+    pub fn read_log(
+        &self,
+        attempt: &AttemptId,
+        stream: LogStream,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<LogChunk, ObserveError> {
+        // Ended before it is read: then what is read is all there is.
+        let ended = !matches!(self.observe(attempt)?, Some(Observed::Starting | Observed::Running { .. }));
+        let kept = self.retention.path(attempt);
+        let folder = match self.table.glance(attempt) {
+            Some(glance) => glance.folder.join(LOG_FOLDER),
+            None if kept.exists() => kept,
+            None => return Err(ObserveError::Unknown { attempt: *attempt }),
+        };
+        let chunk = logs::read_log(&folder, stream, offset, bytes_max)
+            .map_err(|source| ObserveError::Folder { path: folder, source })?;
+        let complete = ended && chunk.bytes.len() < bytes_max;
+        Ok(LogChunk { offset: chunk.offset, bytes: chunk.bytes, complete })
+    }
+
+    /// Attempts that may have changed since the agent looked.
+    pub fn changed(&self) -> Vec<AttemptId> {
+        self.table.open_ids().into_iter().filter(|attempt| self.has_changed(attempt)).collect()
+    }
+
+    /// Removes what is empty and only ours, on the way out.
+    pub fn close(&self) {
+        self.cgroups.drop_empty();
+    }
+
+    /// Of a task that runs only its supervisor is looked at: it goes as soon as it has written the end.
+    fn has_changed(&self, attempt: &AttemptId) -> bool {
+        let Some(glance) = self.table.glance(attempt) else { return false };
+        let dead = match glance.supervisor {
+            Supervisor::Coming | Supervisor::Alive => false,
+            Supervisor::Dead(_) | Supervisor::OfAnotherBoot => true,
+            Supervisor::Inherited => match read::<Intent>(&glance.folder) {
+                Ok(intent) => !intent.is_some_and(|intent| intent.is_held(&self.boot)),
+                Err(_) => true,
+            },
+        };
+        dead || glance.exit.is_some() || glance.seen != Seen::Running
+    }
+
+    fn look(
+        &self,
+        attempt: &AttemptId,
+        folder: &Path,
+        supervisor: Supervisor,
+    ) -> Result<Observed, ObserveError> {
+        let record = |source| ObserveError::Record { attempt: *attempt, source };
+        let orphan = match look(folder, supervisor, &self.boot).map_err(record)? {
+            Sight::Observed(observed) => return Ok(observed),
+            Sight::Orphaned(orphan) => orphan,
+        };
+        let name = attempt.to_string();
+        tracing::warn!(attempt = name, "its supervisor died; clearing what is left of it");
+        let failed = |source| ObserveError::Folder { path: folder.to_owned(), source };
+        if orphan.holder.is_none() {
+            bury::take(folder, &name).map_err(failed)?;
+        }
+        bury::clear(folder, &orphan, &self.cgroups.all(&name));
+        bury::write_end(folder, supervisor, &orphan).map_err(failed)?;
+        match look(folder, supervisor, &self.boot).map_err(record)? {
+            Sight::Observed(observed) => Ok(observed),
+            Sight::Orphaned(_) => Err(failed(io::Error::other("the end was written and is not there"))),
+        }
+    }
+}
+
+/// Writes a byte into the supervisor's pipe. If nobody holds it, either the supervisor is still to come and
+/// reads its records first, or it has gone.
+fn wake(folder: &Path) -> io::Result<()> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("open flags are small");
+    let pipe = OpenOptions::new().write(true).custom_flags(flags).open(folder.join(CONTROL_FIFO));
+    let woken = pipe.and_then(|mut pipe| pipe.write_all(b"w"));
+    let nobody = rustix::io::Errno::NXIO.raw_os_error();
+    match woken {
+        // A full pipe wakes as well as a byte more.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock) => Ok(()),
+        Err(e) if e.raw_os_error() == Some(nobody) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,47 @@
+//! What an earlier agent left: attempts, orders that nobody took, cgroups of the dead.
+
+use std::fs;
+use std::path::Path;
+
+use paceline_supervisor::{Intent, Record, read};
+use paceline_types::AttemptId;
+
+use crate::errors::OpenError;
+use crate::process::bury;
+use crate::process::shared::Shared;
+
+impl Shared {
+    /// Fills the table from disk, and clears what has no owner.
+    pub(super) fn take_up(&self) -> Result<(), OpenError> {
+        for (attempt, folder, of_this_boot) in self.layout.attempts_on_disk()? {
+            if of_this_boot && self.was_never_started(&attempt, &folder)? {
+                continue;
+            }
+            self.table.inherit(attempt, folder, of_this_boot);
+        }
+        self.layout.drop_empty_boots();
+        self.cgroups.sweep(|name| self.lives(name));
+        Ok(())
+    }
+
+    /// A folder without an intent: take it, so that a supervisor on its way cannot start any more, and
+    /// remove it. The attempt is unknown then, and may be launched again.
+    fn was_never_started(&self, attempt: &AttemptId, folder: &Path) -> Result<bool, OpenError> {
+        let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
+        if folder.join(Intent::NAME).exists() {
+            return Ok(false);
+        }
+        let taken = bury::take(folder, &attempt.to_string()).map_err(failed)?;
+        if taken {
+            fs::remove_dir_all(folder).map_err(failed)?;
+        }
+        Ok(taken)
+    }
+
+    /// Whether the groups of this name are in use by a supervisor.
+    fn lives(&self, name: &str) -> bool {
+        let Ok(attempt) = name.parse::<AttemptId>() else { return false };
+        let Some(glance) = self.table.glance(&attempt) else { return false };
+        read::<Intent>(&glance.folder).ok().flatten().is_some_and(|intent| intent.is_held(&self.boot))
+    }
+}

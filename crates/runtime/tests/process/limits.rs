@@ -1,0 +1,134 @@
+//! Limits: memory, CPU, output, and what is kept of the forgotten.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use paceline_runtime::{CapabilityCode, LogLimits, LogRetention, LogStream, ObserveError, Runtime};
+use paceline_supervisor::cgroup::Mounts;
+use paceline_supervisor::{Order, read};
+use paceline_types::{ExitStatus, Reason, Resources};
+
+use crate::node::{Node, attempt, eventually, launch, script};
+
+fn size(folder: &Path) -> u64 {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn running_out_of_memory_is_a_reason_of_its_own() {
+    let node = Node::new();
+    if !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
+    }
+    let mut greedy = launch(&["/usr/bin/tail", "/dev/zero"]);
+    greedy.resources = Resources::new(100, 16 << 20);
+    let exit = node.run(&greedy);
+    assert_eq!((exit.status, exit.reason), (ExitStatus::Signal(9), Reason::OutOfMemory));
+    assert!(exit.message.contains("16777216"), "{}", exit.message);
+}
+
+#[test]
+fn a_child_that_runs_out_of_memory_explains_the_failure_of_its_parent() {
+    let node = Node::new();
+    if !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
+    }
+    let mut greedy = script("tail /dev/zero; exit 4");
+    greedy.resources = Resources::new(100, 16 << 20);
+    let exit = node.run(&greedy);
+    assert_eq!((exit.status, exit.reason), (ExitStatus::Code(4), Reason::OutOfMemory));
+}
+
+#[test]
+fn cpu_is_a_weight_and_a_quota_only_with_a_limit() {
+    let node = Node::new();
+    if !node.enforces(CapabilityCode::CpuWeight) || !node.enforces(CapabilityCode::CpuQuota) {
+        return;
+    }
+    for (task, limit, quota) in [(1, None, "-1"), (2, Some(250), "25000")] {
+        let mut sleeper = launch(&["/bin/sleep", "1000"]);
+        (sleeper.attempt, sleeper.cpu_limit_milli) = (attempt(task), limit);
+        sleeper.resources = Resources::new(500, 0);
+        let task = node.start(&sleeper);
+        node.running(task);
+        let order = read::<Order>(&node.folder_of(task)).unwrap().unwrap();
+        assert!(order.memory.is_none(), "no memory was asked for");
+        let group = PathBuf::from(order.cpu.unwrap().cgroup);
+        let value = |file: &str| fs::read_to_string(group.join(file)).unwrap().trim().to_owned();
+        assert_eq!((value("cpu.shares").as_str(), value("cpu.cfs_quota_us").as_str()), ("512", quota));
+        node.runtime.stop(&task, 0).unwrap();
+        node.exit(task);
+        assert!(!group.exists(), "the group goes with the task");
+    }
+}
+
+#[test]
+fn no_group_outlives_its_node() {
+    let Some(mount) = Mounts::discover().unwrap().memory else { return };
+    let node = Node::with(|options| options.cell = "groups-test".into());
+    if node.enforces(CapabilityCode::MemoryLimit) {
+        node.run(&launch(&["/bin/true"]));
+        assert!(mount.join("paceline/groups-test").exists());
+        drop(node);
+        assert!(!mount.join("paceline/groups-test").exists());
+    }
+}
+
+#[test]
+fn output_stays_within_its_bound_and_keeps_its_end() {
+    let limits = LogLimits { segment_bytes: 10_000, segments: 3 };
+    let node = Node::with(|options| options.logs = limits);
+    let task = node.start(&script("seq 1 200000; seq 1 200000 >&2"));
+    assert_eq!(node.exit(task).status, ExitStatus::Code(0));
+    assert!(size(&node.folder_of(task).join("log")) <= 2 * 30_000);
+    let whole: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
+    for stream in [LogStream::Stdout, LogStream::Stderr] {
+        let chunk = node.runtime.read_log(&task, stream, 0, 1 << 20).unwrap();
+        assert!(chunk.complete && chunk.offset >= whole.len() as u64 - 30_000);
+        assert_eq!(chunk.next_offset(), whole.len() as u64);
+        assert_eq!(chunk.bytes, whole.as_bytes()[chunk.offset as usize..]);
+    }
+}
+
+#[test]
+fn output_can_be_followed_while_the_task_runs() {
+    let node = Node::new();
+    let task = node.start(&script("echo one; until [ -e go ]; do sleep 0.02; done; echo two"));
+    node.says(task, "one");
+    let chunk = node.runtime.read_log(&task, LogStream::Stdout, 0, 100).unwrap();
+    assert_eq!((chunk.bytes.as_slice(), chunk.complete), (b"one\n".as_slice(), false));
+    fs::write(node.folder_of(task).join("work/go"), "").unwrap();
+    node.exit(task);
+    let chunk = node.runtime.read_log(&task, LogStream::Stdout, chunk.next_offset(), 100).unwrap();
+    assert_eq!((chunk.bytes.as_slice(), chunk.complete), (b"two\n".as_slice(), true));
+}
+
+#[test]
+fn the_forgotten_keep_their_output_for_a_while_and_nothing_else() {
+    let node = Node::with(|options| options.retention = LogRetention { bytes: 1 << 20, attempts: 2 });
+    for task in 0..4 {
+        let mut talker = script("echo $PACELINE_TASK_INDEX; echo x > file");
+        talker.attempt = attempt(task);
+        node.run(&talker);
+        node.runtime.forget(&attempt(task)).unwrap();
+        node.runtime.forget(&attempt(task)).unwrap();
+        assert_eq!(node.runtime.observe(&attempt(task)).unwrap(), None);
+        assert!(!node.folder_of(attempt(task)).exists());
+    }
+    eventually("the trash is empty", || fs::read_dir(node.path().join("trash")).unwrap().count() == 0);
+    assert_eq!(node.stdout(attempt(3)), "3\n");
+    let node = node.restart(|_| {});
+    assert_eq!(node.stdout(attempt(2)), "2\n");
+    let gone = node.runtime.read_log(&attempt(1), LogStream::Stdout, 0, 10);
+    assert!(matches!(gone, Err(ObserveError::Unknown { .. })));
+}
+
+#[test]
+fn what_runs_cannot_be_forgotten() {
+    let node = Node::new();
+    let task = node.start(&launch(&["/bin/sleep", "1000"]));
+    assert!(matches!(node.runtime.forget(&task), Err(ObserveError::NotEnded { .. })));
+    node.runtime.stop(&task, 0).unwrap();
+    node.exit(task);
+    node.runtime.forget(&task).unwrap();
+}

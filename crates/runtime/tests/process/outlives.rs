@@ -1,0 +1,213 @@
+//! What survives whom: the task its agent, the end of a task everybody, nothing its supervisor.
+
+use std::fs;
+use std::path::Path;
+
+use paceline_runtime::{Observed, OpenError, ProcessOptions, ProcessRuntime, Runtime};
+use paceline_types::{ExitStatus, Reason};
+
+use crate::node::{Node, alive, attempt, eventually, kill, launch, script, supervisor};
+
+#[test]
+fn a_task_outlives_its_agent_and_its_exit_code_is_not_lost() {
+    let node = Node::new();
+    let task = node.start(&script("until [ -e go ]; do sleep 0.02; done; exit 7"));
+    let pid = node.running(task);
+    let node = node.restart(|_| {});
+    assert_eq!(node.running(task), pid);
+    assert!(alive(pid));
+    let folder = node.folder_of(task);
+    let node = node.restart(|_| {
+        fs::write(folder.join("work/go"), "").unwrap();
+        eventually("the end is written", || folder.join("exit").exists());
+    });
+    assert_eq!(node.runtime.attempts().unwrap().len(), 1);
+    let exit = node.exit(task);
+    assert_eq!((exit.status, exit.reason, exit.pid), (ExitStatus::Code(7), Reason::ExitedNonZero, pid));
+}
+
+#[test]
+fn an_inherited_task_can_be_stopped_and_its_end_is_heard() {
+    let node = Node::new();
+    let task = node.start(&launch(&["/bin/sleep", "1000"]));
+    node.running(task);
+    let node = node.restart(|_| {});
+    node.runtime.stop(&task, 60_000).unwrap();
+    assert_eq!(node.exit(task).status, ExitStatus::Signal(15));
+}
+
+/// Leaves children in its group, in another session, and in another session without its environment.
+const FAMILY: &str = "sleep 1001 & setsid sleep 1002 & echo family; sleep 1003";
+
+fn sleepers(node: &Node) -> Vec<u32> {
+    let work = node.folder_of(attempt(7)).join("work");
+    let cwd = |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == work);
+    let names = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).filter(cwd).filter(|pid| alive(*pid)).collect()
+}
+
+#[test]
+fn a_task_does_not_outlive_its_supervisor() {
+    for cgroups in [true, false] {
+        let node = Node::with(|options| {
+            if !cgroups {
+                options.cgroup_parent = None;
+            }
+        });
+        let task = node.start(&script(FAMILY));
+        eventually("the family is there", || sleepers(&node).len() == 4);
+        let pid = node.task_of(task);
+        kill(node.supervisor_of(task));
+        let exit = node.exit(task);
+        assert_eq!((exit.status, exit.reason), (ExitStatus::Signal(9), Reason::SupervisorDied));
+        assert_eq!(exit.pid, pid);
+        assert!(exit.message.contains("supervisor"), "{}", exit.message);
+        assert_eq!(sleepers(&node), Vec::<u32>::new(), "cgroups {cgroups}");
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_killed_while_no_agent_is_there_is_found_out() {
+    let node = Node::new();
+    let task = node.start(&script(FAMILY));
+    eventually("the family is there", || sleepers(&node).len() == 4);
+    let (holder, pid) = (node.supervisor_of(task), node.task_of(task));
+    let node = node.restart(|_| {
+        kill(holder);
+        eventually("the task is gone with it", || !alive(pid));
+    });
+    assert_eq!(node.exit(task).reason, Reason::SupervisorDied);
+    assert_eq!(sleepers(&node), Vec::<u32>::new());
+}
+
+#[test]
+fn an_attempt_is_started_once_however_often_it_is_launched() {
+    let node = Node::new();
+    let counted = script("echo started; exit 3");
+    for _ in 0..3 {
+        node.start(&counted);
+    }
+    node.exit(attempt(7));
+    node.start(&counted);
+    let node = node.restart(|_| {});
+    node.start(&counted);
+    assert_eq!(node.exit(attempt(7)).status, ExitStatus::Code(3));
+    assert_eq!(node.stdout(attempt(7)), "started\n");
+}
+
+#[test]
+fn of_two_supervisors_in_one_folder_one_starts_the_task() {
+    let node = Node::new();
+    let task = node.start(&script("echo started >> ../../../../count; until [ -e go ]; do sleep 0.02; done"));
+    node.running(task);
+    let mut second = std::process::Command::new(supervisor());
+    second.arg(task.to_string()).current_dir(node.folder_of(task));
+    assert!(second.status().unwrap().success(), "it leaves the attempt to the first");
+    fs::write(node.folder_of(task).join("work/go"), "").unwrap();
+    assert_eq!(node.exit(task).reason, Reason::ExitedZero);
+}
+
+#[test]
+fn an_order_that_nobody_took_is_unknown_after_a_restart_and_can_be_launched_again() {
+    let node = Node::new();
+    let folder = node.folder_of(attempt(7));
+    let node = node.restart(|_| {
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("order"), "half an ord").unwrap();
+    });
+    assert_eq!(node.runtime.observe(&attempt(7)).unwrap(), None);
+    assert_eq!(node.run(&launch(&["/bin/true"])).status, ExitStatus::Code(0));
+}
+
+#[test]
+fn a_damaged_record_is_named_and_nothing_is_guessed() {
+    let node = Node::new();
+    let task = node.start(&launch(&["/bin/true"]));
+    node.exit(task);
+    let record = node.folder_of(task).join("exit");
+    let node = node.restart(|_| {
+        let text = fs::read_to_string(&record).unwrap();
+        fs::write(&record, text.replace("code 0", "code 1")).unwrap();
+    });
+    let error = node.runtime.attempts().unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains(record.to_str().unwrap()) && source.contains("damaged"), "{source}");
+}
+
+#[test]
+fn a_supervisor_that_gives_up_leaves_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(supervisor());
+    let status = command.arg("42-0.7.1").current_dir(folder.path()).status().unwrap();
+    assert_eq!(status.code(), Some(3));
+    let note = fs::read_to_string(folder.path().join("failure")).unwrap();
+    assert_eq!(note, "there is no order in this folder");
+}
+
+#[test]
+fn a_supervisor_that_is_none_is_a_launch_failure_with_its_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ProcessOptions::new("c", "n");
+    let runtime = ProcessRuntime::open(folder.path(), "/bin/false".into(), options).unwrap();
+    runtime.launch(&launch(&["/bin/true"])).unwrap();
+    let mut observed = None;
+    eventually("it ended", || {
+        observed = runtime.observe(&attempt(7)).unwrap();
+        matches!(observed, Some(Observed::Exited(_)))
+    });
+    let Some(Observed::Exited(exit)) = observed else { panic!("{observed:?}") };
+    assert_eq!(exit.reason, Reason::LaunchFailed);
+    assert!(exit.message.contains("exit status: 1"), "{}", exit.message);
+}
+
+#[test]
+fn attempts_of_an_earlier_boot_are_lost_by_reboot() {
+    let node = Node::new();
+    let task = node.start(&launch(&["/bin/sleep", "1000"]));
+    node.running(task);
+    node.runtime.stop(&task, 0).unwrap();
+    node.exit(task);
+    let folder = node.folder_of(task);
+    let rebooted = |root: &Path| {
+        let earlier = root.join("attempts/an-earlier-boot");
+        fs::create_dir(&earlier).unwrap();
+        fs::remove_file(folder.join("exit")).unwrap();
+        fs::rename(&folder, earlier.join(task.to_string())).unwrap();
+    };
+    let node = node.restart(rebooted);
+    assert_eq!(node.exit(task).reason, Reason::NodeRebooted);
+    assert!(matches!(node.runtime.attempts().unwrap()[..], [(_, Observed::Exited(_))]));
+    node.runtime.forget(&task).unwrap();
+    let node = node.restart(|_| {});
+    assert!(!node.path().join("attempts/an-earlier-boot").exists());
+}
+
+#[test]
+fn two_agents_do_not_share_a_data_folder() {
+    let node = Node::new();
+    let options = ProcessOptions::new("test-cell", "test-node");
+    let second = ProcessRuntime::open(node.path(), supervisor(), options);
+    assert!(matches!(second, Err(OpenError::InUse { path }) if path == node.path()));
+}
+
+#[test]
+fn a_missing_supervisor_and_a_wrong_name_are_refused_when_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |supervisor: &Path, cell: &str| {
+        ProcessRuntime::open(folder.path(), supervisor.to_owned(), ProcessOptions::new(cell, "n")).map(drop)
+    };
+    assert!(matches!(open(Path::new("/no/supervisor"), "c"), Err(OpenError::NoSupervisor { .. })));
+    assert!(matches!(open(&supervisor(), "../c"), Err(OpenError::Name(_))));
+}
+
+#[test]
+fn nudges_arrive_however_long_the_path_of_the_data_folder_is() {
+    let root = tempfile::tempdir().unwrap();
+    let long = root.path().join("d".repeat(120)).join("e".repeat(120));
+    let runtime = ProcessRuntime::open(&long, supervisor(), ProcessOptions::new("c", "n")).unwrap();
+    let (told, changes) = std::sync::mpsc::channel();
+    runtime.subscribe(Box::new(move |attempt| _ = told.send(attempt)));
+    runtime.launch(&launch(&["/bin/true"])).unwrap();
+    assert_eq!(changes.recv_timeout(std::time::Duration::from_secs(60)), Ok(attempt(7)));
+    eventually("it ended", || matches!(runtime.observe(&attempt(7)), Ok(Some(Observed::Exited(_)))));
+}

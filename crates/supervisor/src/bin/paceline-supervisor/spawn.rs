@@ -1,0 +1,116 @@
+//! Starting the task: user, groups, limits, pipes, and what goes wrong there, in words.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use paceline_supervisor::{Order, WORK_FOLDER};
+use rustix::fs::Mode;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::groups::Groups;
+
+/// The task's user passes through the attempt's folder to its own and sees nothing on the way.
+const ATTEMPT_FOLDER_MODE: u32 = 0o711;
+
+/// The folder that the task runs in is its own.
+const WORK_FOLDER_MODE: u32 = 0o700;
+
+/// A task that runs.
+pub struct Task {
+    /// Its id; it leads a process group of the same number.
+    pub pid: Pid,
+    /// Readable when it has ended.
+    pub ended: OwnedFd,
+    /// Taken by the watch.
+    pub stdout: Option<OwnedFd>,
+    /// Taken by the watch.
+    pub stderr: Option<OwnedFd>,
+}
+
+impl Task {
+    /// The id as records have it.
+    pub fn pid_u32(&self) -> u32 {
+        u32::try_from(self.pid.as_raw_nonzero().get()).expect("the kernel's process ids are positive")
+    }
+}
+
+/// Executes the command of the order.
+///
+/// # Errors
+/// With a message that names the command and the kernel's answer.
+pub fn spawn(folder: &Path, order: &Order, groups: &Groups) -> io::Result<Task> {
+    let Some((program, arguments)) = order.run.split_first() else {
+        return Err(io::Error::other("the order names no command"));
+    };
+    make_work_folder(folder, order)?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
+    command.current_dir(folder.join(WORK_FOLDER)).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(user) = order.user {
+        // Setting the user from root also drops the supplementary groups.
+        command.uid(user.uid).gid(user.gid);
+    }
+    before_exec(&mut command, groups.join_files()?, order.umask);
+    let child =
+        command.spawn().map_err(|error| io::Error::new(error.kind(), explain(order, program, &error)))?;
+    task(child)
+}
+
+fn task(mut child: Child) -> io::Result<Task> {
+    let pid = Pid::from_child(&child);
+    Ok(Task {
+        pid,
+        ended: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
+        stdout: child.stdout.take().map(OwnedFd::from),
+        stderr: child.stderr.take().map(OwnedFd::from),
+    })
+}
+
+fn make_work_folder(folder: &Path, order: &Order) -> io::Result<()> {
+    let work = folder.join(WORK_FOLDER);
+    DirBuilder::new().mode(WORK_FOLDER_MODE).create(&work)?;
+    let Some(user) = order.user else { return Ok(()) };
+    fs::set_permissions(folder, Permissions::from_mode(ATTEMPT_FOLDER_MODE))?;
+    chown(&work, Some(user.uid), Some(user.gid))
+}
+
+#[expect(unsafe_code, reason = "std offers no other way to run code between fork and exec")]
+fn before_exec(command: &mut Command, groups: Vec<File>, umask: u32) {
+    let supervisor = rustix::process::getpid();
+    // SAFETY: the closure runs in a forked copy of this single-threaded process and makes system calls only,
+    // through rustix and without libc: it allocates nothing, takes no lock and touches no shared state.
+    unsafe {
+        command.pre_exec(move || enter(&groups, umask, supervisor));
+    }
+}
+
+/// In the child, as the task's user, just before exec: groups first, so that nothing of the task runs
+/// outside its limits.
+fn enter(groups: &[File], umask: u32, supervisor: Pid) -> io::Result<()> {
+    for group in groups {
+        rustix::io::write(group, b"0")?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(umask));
+    // So that no set-user-id program gives a task more rights than its user, nor takes it out of our reach.
+    rustix::thread::set_no_new_privs(true)?;
+    // After the change of user, which would clear it: the task does not outlive its supervisor.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    match rustix::process::getppid() {
+        Some(parent) if parent == supervisor => Ok(()),
+        _ => Err(rustix::io::Errno::SRCH.into()),
+    }
+}
+
+fn explain(order: &Order, program: &str, error: &io::Error) -> String {
+    let user = order.user.map(|user| format!(" as user {} group {}", user.uid, user.gid)).unwrap_or_default();
+    let script =
+        error.kind() == io::ErrorKind::NotFound && program.contains('/') && Path::new(program).exists();
+    let hint = if script { ": the file is there, its interpreter is not" } else { "" };
+    format!("cannot execute `{program}`{user}: {error}{hint}")
+}

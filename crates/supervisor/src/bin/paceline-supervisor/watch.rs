@@ -1,0 +1,161 @@
+//! While the task runs: output, time limit, stop; and the clearing up when it has ended.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use paceline_supervisor::logs::LogStream;
+use paceline_supervisor::{Cause, Order, Outcome, Stop, read};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::control::Control;
+use crate::ending::{Act, Ending};
+use crate::groups::Groups;
+use crate::output::{Output, READ_BYTES};
+use crate::rest;
+use crate::spawn::Task;
+
+/// How often zombies of processes that the task abandoned are reaped while it runs. They cost nothing but
+/// their ids.
+const REAP_EVERY: Duration = Duration::from_secs(10);
+
+/// How it went.
+pub struct Watched {
+    /// How the task ended.
+    pub outcome: Outcome,
+    /// Why we ended it, when we did.
+    pub asked: Option<Cause>,
+    /// What else a person should know.
+    pub note: Option<String>,
+}
+
+/// Returns when the task has ended and nothing of it is left.
+///
+/// # Errors
+/// When the kernel refuses what it must not; the task and what is left of it are killed then too.
+pub fn watch(
+    folder: &Path,
+    order: &Order,
+    groups: &Groups,
+    control: &Control,
+    task: &mut Task,
+) -> io::Result<Watched> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut outputs = outputs(folder, order, task)?;
+    let mut ending = Ending::new(order.time_limit_ms, order.grace_ms);
+    let followed = follow(folder, &mut ending, control, task, &mut outputs, &mut buffer);
+    // The id of the group is taken until the task is reaped, so this cannot reach strangers.
+    _ = kill_process_group(task.pid, Signal::KILL);
+    let outcome = reap(task.pid)?;
+    let gone = rest::end(groups);
+    outputs.iter_mut().for_each(|output| output.finish(&mut buffer));
+    let note = note(gone, followed?, &outputs);
+    Ok(Watched { outcome, asked: ending.cause(), note })
+}
+
+/// Until the task has ended. Gives what was wrong with the stop record, if anything.
+fn follow(
+    folder: &Path,
+    ending: &mut Ending,
+    control: &Control,
+    task: &Task,
+    outputs: &mut [Output],
+    buffer: &mut [u8],
+) -> io::Result<Option<String>> {
+    let began = Instant::now();
+    let mut damage = None;
+    let mut reaped = began;
+    loop {
+        let woken = wait(task, control, outputs, timeout(ending, began))?;
+        outputs.iter_mut().for_each(|output| output.pump(buffer));
+        if woken.ended {
+            return Ok(damage);
+        }
+        if woken.control {
+            control.clear()?;
+            damage = heed(folder, ending, elapsed_ms(began)).or(damage);
+        }
+        match ending.act(elapsed_ms(began)) {
+            Act::Wait => {}
+            Act::Terminate => terminate(task.pid),
+            Act::Kill => _ = kill_process_group(task.pid, Signal::KILL),
+        }
+        if reaped.elapsed() >= REAP_EVERY {
+            rest::reap_strays(task.pid);
+            reaped = Instant::now();
+        }
+    }
+}
+
+fn outputs(folder: &Path, order: &Order, task: &mut Task) -> io::Result<Vec<Output>> {
+    let pipes = [(LogStream::Stdout, task.stdout.take()), (LogStream::Stderr, task.stderr.take())];
+    let open = pipes.into_iter().filter_map(|(stream, pipe)| Some((stream, pipe?)));
+    open.map(|(stream, pipe)| Output::new(folder, stream, order.logs, pipe)).collect()
+}
+
+struct Woken {
+    ended: bool,
+    control: bool,
+}
+
+fn wait(task: &Task, control: &Control, outputs: &[Output], timeout: Duration) -> io::Result<Woken> {
+    let mut sources = vec![
+        PollFd::new(&task.ended, PollFlags::IN),
+        PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
+    ];
+    let pipes = outputs.iter().filter_map(Output::source);
+    sources.extend(pipes.map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
+    // A timeout beyond what the kernel takes is as good as the longest one.
+    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+    match poll(&mut sources, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Woken { ended: !sources[0].revents().is_empty(), control: !sources[1].revents().is_empty() })
+}
+
+fn timeout(ending: &Ending, began: Instant) -> Duration {
+    let due = ending.due_at_ms().map(|at| Duration::from_millis(at.saturating_sub(elapsed_ms(began))));
+    due.map_or(REAP_EVERY, |due| due.min(REAP_EVERY))
+}
+
+/// Reads the stop record. A damaged one still says that somebody wants an end.
+fn heed(folder: &Path, ending: &mut Ending, now_ms: u64) -> Option<String> {
+    match read::<Stop>(folder) {
+        Ok(None) => None,
+        Ok(Some(stop)) => {
+            ending.ask(Cause::Stopped, stop.grace_ms, now_ms);
+            None
+        }
+        Err(error) => {
+            ending.ask(Cause::Stopped, 0, now_ms);
+            Some(error.to_string())
+        }
+    }
+}
+
+/// SIGCONT behind it, for a group that was stopped could not hear the first.
+fn terminate(task: Pid) {
+    _ = kill_process_group(task, Signal::TERM);
+    _ = kill_process_group(task, Signal::CONT);
+}
+
+fn reap(task: Pid) -> io::Result<Outcome> {
+    let status = waitid(WaitId::Pid(task), WaitIdOptions::EXITED)?;
+    let status = status.ok_or_else(|| io::Error::other("the task ended without a status"))?;
+    let signal = || Outcome::Signal(status.terminating_signal().unwrap_or_default());
+    Ok(status.exit_status().map_or_else(signal, Outcome::Code))
+}
+
+fn note(gone: bool, damage: Option<String>, outputs: &[Output]) -> Option<String> {
+    let stuck = (!gone).then(|| "some of its processes cannot be killed".to_owned());
+    let losses = outputs.iter().filter_map(Output::loss);
+    let notes: Vec<String> = stuck.into_iter().chain(damage).chain(losses).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
+}
+
+fn elapsed_ms(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

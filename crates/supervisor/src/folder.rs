@@ -1,0 +1,135 @@
+//! The folder of an attempt: the names in it, and how a record gets in and out whole.
+//!
+//! A record appears under its name complete or not at all. [`publish`] never overwrites, so of two writers
+//! exactly one wins: that is what starts an attempt once and decides its end once.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::record::text::{Damage, Fields, RecordError};
+
+/// Where the task runs; owned by its user.
+pub const WORK_FOLDER: &str = "work";
+
+/// Where its output is kept; closed to its user.
+pub const LOG_FOLDER: &str = "log";
+
+/// Why a supervisor gave up without an exit record, in words; its standard error leads nowhere.
+pub const FAILURE_NOTE: &str = "failure";
+
+/// A pipe with a name: a byte in it makes the supervisor read its records again. That nobody can open it
+/// for writing says that no supervisor holds it.
+pub const CONTROL_FIFO: &str = "control";
+
+/// The datagram socket, in the agent's folder, that supervisors nudge.
+pub const NUDGE_SOCKET: &str = "nudge";
+
+/// The same as a supervisor sees it. Relative to the attempt's folder, because an address of a socket has
+/// room for 108 bytes and a data folder may be anywhere.
+pub const NUDGE_SOCKET_FROM_ATTEMPT: &str = "../../../nudge";
+
+/// An order holds the environment of a job, and with it its secrets.
+const RECORD_MODE: u32 = 0o600;
+
+/// A record: one file in the attempt's folder.
+pub trait Record: Sized {
+    /// Its file name, and its kind in the header.
+    const NAME: &'static str;
+
+    /// The bytes to store.
+    fn encode(&self) -> Vec<u8>;
+
+    /// Reads the fields back.
+    ///
+    /// # Errors
+    /// [`Damage`] that names the field.
+    fn decode(fields: &Fields) -> Result<Self, Damage>;
+}
+
+/// Reads a record; nothing when it was never written.
+///
+/// # Errors
+/// [`RecordError`] that names the file.
+pub fn read<R: Record>(folder: &Path) -> Result<Option<R>, RecordError> {
+    let path = folder.join(R::NAME);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(RecordError::Read { path, source }),
+    };
+    let record = Fields::parse(R::NAME, &bytes).and_then(|fields| R::decode(&fields));
+    record.map(Some).map_err(|source| RecordError::Damaged { path, source })
+}
+
+/// Writes a record that nobody wrote before. False: somebody did, and theirs stands.
+///
+/// # Errors
+/// When the file system refuses; the record is then not there.
+pub fn publish<R: Record>(folder: &Path, record: &R) -> io::Result<bool> {
+    let draft = write_draft(folder, record)?;
+    let linked = fs::hard_link(&draft, folder.join(R::NAME));
+    let removed = fs::remove_file(&draft);
+    match linked {
+        Ok(()) => removed.map(|()| true),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Writes a record over the one that may be there.
+///
+/// # Errors
+/// When the file system refuses; the old record then stands.
+pub fn replace<R: Record>(folder: &Path, record: &R) -> io::Result<()> {
+    let draft = write_draft(folder, record)?;
+    fs::rename(draft, folder.join(R::NAME))
+}
+
+/// Drafts carry the writer's process id and a number: the agent and a supervisor may write at the same time,
+/// and so may two threads of the agent.
+fn write_draft<R: Record>(folder: &Path, record: &R) -> io::Result<PathBuf> {
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    // ORDERING: only the number counts, nothing is published with it.
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let draft = folder.join(format!(".{}.{}.{number}", R::NAME, std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(RECORD_MODE);
+    options.open(&draft)?.write_all(&record.encode())?;
+    Ok(draft)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Stop;
+    use crate::record::testing::scratch;
+
+    #[test]
+    fn of_two_publishers_the_first_wins() {
+        let folder = scratch("publish");
+        assert!(publish(&folder, &Stop { grace_ms: 1 }).unwrap());
+        assert!(!publish(&folder, &Stop { grace_ms: 2 }).unwrap());
+        assert_eq!(read::<Stop>(&folder).unwrap(), Some(Stop { grace_ms: 1 }));
+        replace(&folder, &Stop { grace_ms: 3 }).unwrap();
+        assert_eq!(read::<Stop>(&folder).unwrap(), Some(Stop { grace_ms: 3 }));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no draft is left behind");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_record_is_named() {
+        let folder = scratch("damaged");
+        replace(&folder, &Stop { grace_ms: 3 }).unwrap();
+        let path = folder.join("stop");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[20] ^= 4;
+        fs::write(&path, bytes).unwrap();
+        let error = read::<Stop>(&folder).unwrap_err();
+        assert!(matches!(&error, RecordError::Damaged { .. }), "{error:?}");
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

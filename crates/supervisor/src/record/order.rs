@@ -1,0 +1,186 @@
+//! What to run and under which limits: everything the supervisor needs, so that it asks nobody.
+
+use crate::folder::Record;
+use crate::record::text::{Damage, Fields, Writer};
+
+/// The user and group a task runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserIds {
+    /// User.
+    pub uid: u32,
+    /// Group. Supplementary groups are dropped.
+    pub gid: u32,
+}
+
+/// A hard limit of memory, in a cgroup of the attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// The folder to create.
+    pub cgroup: String,
+    /// The limit.
+    pub bytes: u64,
+}
+
+/// A share of CPU, in a cgroup of the attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuShare {
+    /// The folder to create.
+    pub cgroup: String,
+    /// Weight in thousandths of a CPU.
+    pub weight_milli: u64,
+    /// Never more than this, in thousandths of a CPU.
+    pub quota_milli: Option<u64>,
+}
+
+/// How much output is kept per stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// A file of output is closed at this size.
+    pub segment_bytes: u64,
+    /// The oldest file is removed when there are more.
+    pub segments: u32,
+}
+
+/// Written by the agent before it starts the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The attempt.
+    pub attempt: String,
+    /// The boot that it is for.
+    pub boot: String,
+    /// Command and arguments.
+    pub run: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Nothing: as the supervisor itself.
+    pub user: Option<UserIds>,
+    /// File mode bits that the task's files do not get.
+    pub umask: u32,
+    /// After this the task is stopped.
+    pub time_limit_ms: Option<u64>,
+    /// Between SIGTERM and SIGKILL when the time limit passes.
+    pub grace_ms: u64,
+    /// Nothing where the machine does not permit it.
+    pub memory: Option<MemoryLimit>,
+    /// Nothing where the machine does not permit it.
+    pub cpu: Option<CpuShare>,
+    /// A freezer cgroup to create, for killing everything in it at once.
+    pub freezer_cgroup: Option<String>,
+    /// Bounds of the output.
+    pub logs: LogLimits,
+}
+
+impl Record for Order {
+    const NAME: &'static str = "order";
+
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new(Self::NAME);
+        writer.field("attempt", &self.attempt).field("boot", &self.boot);
+        for arg in &self.run {
+            writer.field("run", arg);
+        }
+        for (name, value) in &self.env {
+            writer.field("env", format_args!("{name}={value}"));
+        }
+        writer
+            .optional("uid", self.user.map(|user| user.uid))
+            .optional("gid", self.user.map(|user| user.gid))
+            .field("umask", self.umask)
+            .optional("time_limit_ms", self.time_limit_ms)
+            .field("grace_ms", self.grace_ms)
+            .optional("memory_cgroup", self.memory.as_ref().map(|memory| &memory.cgroup))
+            .optional("memory_bytes", self.memory.as_ref().map(|memory| memory.bytes))
+            .optional("cpu_cgroup", self.cpu.as_ref().map(|cpu| &cpu.cgroup))
+            .optional("cpu_weight_milli", self.cpu.as_ref().map(|cpu| cpu.weight_milli))
+            .optional("cpu_quota_milli", self.cpu.as_ref().and_then(|cpu| cpu.quota_milli))
+            .optional("freezer_cgroup", self.freezer_cgroup.as_ref())
+            .field("log_segment_bytes", self.logs.segment_bytes)
+            .field("log_segments", self.logs.segments);
+        writer.finish()
+    }
+
+    fn decode(fields: &Fields) -> Result<Self, Damage> {
+        Ok(Self {
+            attempt: fields.text("attempt")?.to_owned(),
+            boot: fields.text("boot")?.to_owned(),
+            run: fields.all("run").map(str::to_owned).collect(),
+            env: fields.all("env").map(variable).collect::<Result<_, _>>()?,
+            user: user(fields)?,
+            umask: fields.value("umask")?,
+            time_limit_ms: fields.optional("time_limit_ms")?,
+            grace_ms: fields.value("grace_ms")?,
+            memory: memory(fields)?,
+            cpu: cpu(fields)?,
+            freezer_cgroup: fields.optional("freezer_cgroup")?,
+            logs: LogLimits {
+                segment_bytes: fields.value("log_segment_bytes")?,
+                segments: fields.value("log_segments")?,
+            },
+        })
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), Damage> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| Damage::Field { key: "env", value: text.to_owned() })?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn user(fields: &Fields) -> Result<Option<UserIds>, Damage> {
+    let Some(uid) = fields.optional("uid")? else { return Ok(None) };
+    Ok(Some(UserIds { uid, gid: fields.value("gid")? }))
+}
+
+fn memory(fields: &Fields) -> Result<Option<MemoryLimit>, Damage> {
+    let Some(cgroup) = fields.optional("memory_cgroup")? else { return Ok(None) };
+    Ok(Some(MemoryLimit { cgroup, bytes: fields.value("memory_bytes")? }))
+}
+
+fn cpu(fields: &Fields) -> Result<Option<CpuShare>, Damage> {
+    let Some(cgroup) = fields.optional("cpu_cgroup")? else { return Ok(None) };
+    let weight_milli = fields.value("cpu_weight_milli")?;
+    Ok(Some(CpuShare { cgroup, weight_milli, quota_milli: fields.optional("cpu_quota_milli")? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::round_trip;
+
+    fn smallest() -> Order {
+        Order {
+            attempt: "42-0.7.1".into(),
+            boot: "boot".into(),
+            run: vec!["/bin/true".into()],
+            env: Vec::new(),
+            user: None,
+            umask: 0o027,
+            time_limit_ms: None,
+            grace_ms: 0,
+            memory: None,
+            cpu: None,
+            freezer_cgroup: None,
+            logs: LogLimits { segment_bytes: 1, segments: 1 },
+        }
+    }
+
+    #[test]
+    fn the_smallest_order_reads_back() {
+        assert_eq!(round_trip(&smallest()), smallest());
+    }
+
+    #[test]
+    fn the_fullest_order_reads_back() {
+        let full = Order {
+            run: vec!["sh".into(), "-c".into(), "echo 'a\nb' \\ c".into(), String::new()],
+            env: vec![("A".into(), "x=y\nz".into()), ("B".into(), String::new())],
+            user: Some(UserIds { uid: 65534, gid: 65533 }),
+            time_limit_ms: Some(5),
+            memory: Some(MemoryLimit { cgroup: "/m/x y".into(), bytes: 1 << 40 }),
+            cpu: Some(CpuShare { cgroup: "/c".into(), weight_milli: 10, quota_milli: Some(20) }),
+            freezer_cgroup: Some("/f".into()),
+            ..smallest()
+        };
+        assert_eq!(round_trip(&full), full);
+    }
+}
