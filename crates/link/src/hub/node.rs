@@ -1,0 +1,65 @@
+//! What the hub holds of one node: its highest session and that session's two pipelines, reports and orders.
+
+use std::collections::BTreeMap;
+
+use paceline_types::{AgentInstance, AttemptId, BootId, LinkSession, NodeEpoch, NodeId};
+
+use super::event::LinkId;
+use super::orders::Told;
+use super::reports::Reports;
+
+/// One node.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    /// The highest session, up or ended; lower ones are refused.
+    pub session: Option<Session>,
+    /// When the session was last known to be up, while it is not.
+    pub ended_ms: Option<u64>,
+    /// The detection period passed, or the shard said that it is gone.
+    pub suspect_since_ms: Option<u64>,
+    /// Process ids of attempts that the cell holds to be live here.
+    pub pids: BTreeMap<AttemptId, u32>,
+}
+
+/// A session of a node's agent.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub number: LinkSession,
+    pub instance: AgentInstance,
+    pub boot: BootId,
+    /// The stream it speaks through; nothing when it ended.
+    pub link: Option<LinkId>,
+    /// Number and epoch, once the cell has the node.
+    pub welcomed: Option<(NodeId, NodeEpoch)>,
+    pub reports: Reports,
+    pub told: Told,
+}
+
+impl Session {
+    pub(super) fn new(number: LinkSession, instance: AgentInstance, boot: BootId, link: LinkId) -> Self {
+        Self {
+            number,
+            instance,
+            boot,
+            link: Some(link),
+            welcomed: None,
+            reports: Reports::default(),
+            told: Told::default(),
+        }
+    }
+
+    /// The same session through a stream anew: its shard says everything again, and whatever went down the old
+    /// stream may never have arrived. Reports in flight stay: they are still on their way to the cell.
+    pub(super) fn resume(&mut self, link: LinkId) {
+        self.end();
+        self.link = Some(link);
+    }
+
+    /// The stream ended. What is only of use on a stream is dropped.
+    pub(super) fn end(&mut self) {
+        self.link = None;
+        self.welcomed = None;
+        self.reports.restart();
+        self.told = Told::default();
+    }
+}

@@ -1,0 +1,442 @@
+//! The hub's rules, one each.
+
+use paceline_link::message::{
+    AgentOrder, Desired, Hello, MasterMessage, Observed, OrderSet, Orders, Report, ReportRun, ShardMessage,
+};
+use paceline_link::{
+    Assigned, Hub, HubAction, HubConfig, HubEvent, LinkEnd, LinkId, Liveness, Notice, ReportProposal,
+};
+use paceline_types::{
+    AgentInstance, AttemptId, BootId, ExitStatus, LinkSession, NodeEpoch, NodeId, Reason, TaskIndex,
+};
+
+use super::cell::{Cell, JOB, address, hello, node, run, shard};
+
+const OK: Observed = Observed::Ended { status: Some(ExitStatus::Code(0)), reason: Reason::ExitedZero };
+const A: LinkId = LinkId(1);
+const B: LinkId = LinkId(2);
+
+/// A hub, a cell and a clock; proposals are applied by hand.
+struct Bench {
+    hub: Hub,
+    cell: Cell,
+    now_ms: u64,
+}
+
+/// What a handled event gave, sorted.
+#[derive(Default, Debug)]
+struct Out {
+    orders: Vec<(LinkId, u64, AgentOrder)>,
+    proposals: Vec<ReportProposal>,
+    registers: Vec<Hello>,
+    notices: Vec<Notice>,
+    ends: Vec<(LinkId, LinkEnd)>,
+    other: Vec<HubAction>,
+}
+
+impl Out {
+    fn acknowledged(&self) -> Option<u64> {
+        self.orders.iter().rev().find_map(|(_, _, order)| match order {
+            AgentOrder::Acknowledge { sequence } => Some(*sequence),
+            _ => None,
+        })
+    }
+
+    fn set(&self) -> Option<&Orders> {
+        self.orders.iter().find_map(|(_, _, order)| match order {
+            AgentOrder::Orders(orders) => Some(orders),
+            _ => None,
+        })
+    }
+
+    fn refused(&self) -> Option<(LinkId, u64, &str)> {
+        self.orders.iter().find_map(|(link, session, order)| match order {
+            AgentOrder::Refused { message, .. } => Some((*link, *session, message.as_str())),
+            _ => None,
+        })
+    }
+}
+
+impl Bench {
+    /// Two shards connected and welcomed, a leader in office for long.
+    fn new() -> Self {
+        let cell = Cell::with_shards(&["a", "b"]);
+        let mut bench = Self { hub: Hub::new(HubConfig::default()), cell, now_ms: 0 };
+        bench.on(HubEvent::Timer);
+        bench.now_ms = 100_000;
+        for (link, name) in [(A, "a"), (B, "b")] {
+            bench.on(HubEvent::ShardConnected { link, name: shard(name), address: address(name) });
+        }
+        bench
+    }
+
+    fn on(&mut self, event: HubEvent) -> Out {
+        let mut out = Out::default();
+        for action in self.hub.handle(event, &self.cell, self.now_ms) {
+            match action {
+                HubAction::Send { link, messages } => {
+                    for message in messages {
+                        if let MasterMessage::ToNode { session, order, .. } = message {
+                            out.orders.push((link, session.0, order));
+                        }
+                    }
+                }
+                HubAction::ProposeReport(proposal) => out.proposals.push(proposal),
+                HubAction::Register { hello } => out.registers.push(*hello),
+                HubAction::Notice(notice) => out.notices.push(notice),
+                HubAction::Disconnect { link, reason } => out.ends.push((link, reason)),
+                other => out.other.push(other),
+            }
+        }
+        out
+    }
+
+    fn say(&mut self, link: LinkId, message: ShardMessage) -> Out {
+        self.on(HubEvent::ShardMessages { link, messages: vec![message] })
+    }
+
+    fn hello(&mut self, link: LinkId, hello: Hello) -> Out {
+        self.say(link, ShardMessage::NodeHello(Box::new(hello)))
+    }
+
+    fn report(
+        &mut self,
+        link: LinkId,
+        session: u64,
+        sequence: u64,
+        runs: Vec<ReportRun>,
+        complete: bool,
+    ) -> Out {
+        let report = Report { sequence, runs, table_complete: complete };
+        self.say(link, ShardMessage::NodeReport { node: node("n"), session: LinkSession(session), report })
+    }
+
+    fn apply(&mut self, proposal: &ReportProposal) -> Out {
+        self.cell.report(proposal.node, proposal.epoch, &proposal.runs);
+        let ReportProposal { name, session, sequence, .. } = proposal.clone();
+        self.on(HubEvent::ReportApplied { node: name, session, sequence })
+    }
+
+    fn register(&mut self, hello: &Hello) -> Out {
+        let (id, epoch) = self.cell.register(hello).expect("the cell takes it");
+        self.on(HubEvent::NodeRegistered { node: hello.node.clone(), session: hello.session, id, epoch })
+    }
+
+    fn changed(&mut self) -> Out {
+        self.on(HubEvent::NodesChanged { nodes: vec![NodeId(0)] })
+    }
+
+    /// Node `n` is in the cell and its session 1 is welcome through shard a, its empty table complete.
+    fn with_node() -> Self {
+        let mut bench = Self::new();
+        bench.cell.register(&hello("n", 1)).expect("new");
+        bench.hello(A, hello("n", 1));
+        bench.report(A, 1, 1, vec![], true);
+        bench
+    }
+
+    fn desired(&self) -> Vec<(String, bool)> {
+        let runs = self.cell.orders(NodeId(0)).into_iter();
+        runs.map(|run| (run.tasks.to_string(), matches!(run.desired, Desired::Run { .. }))).collect()
+    }
+}
+
+#[test]
+fn a_node_that_the_cell_knows_as_it_is_is_welcomed_at_once() {
+    let mut bench = Bench::new();
+    bench.cell.register(&hello("n", 1)).expect("new");
+    let out = bench.hello(A, hello("n", 1));
+    assert!(matches!(
+        out.orders[..],
+        [(A, 1, AgentOrder::Welcome { node: NodeId(0), epoch: NodeEpoch(1), .. })]
+    ));
+    assert!(out.registers.is_empty());
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Up);
+}
+
+#[test]
+fn a_node_that_changed_is_registered_first_and_its_reports_wait() {
+    let mut bench = Bench::new();
+    let new = hello("n", 1);
+    let out = bench.hello(A, new.clone());
+    assert_eq!((out.registers, out.orders.len()), (vec![new.clone()], 0));
+    let early = bench.report(A, 1, 1, vec![], true);
+    assert!(early.orders.is_empty() && early.proposals.is_empty());
+    let out = bench.register(&new);
+    assert!(matches!(out.orders[0].2, AgentOrder::Welcome { .. }));
+    assert_eq!(out.acknowledged(), Some(1));
+    assert_eq!(out.set().map(|orders| orders.set), Some(OrderSet::Full { first: true, last: true }));
+}
+
+#[test]
+fn a_report_is_acknowledged_only_when_it_was_applied() {
+    let mut bench = Bench::with_node();
+    bench.cell.assign(0, NodeId(0));
+    bench.changed();
+    let out = bench.report(A, 1, 2, vec![run("0", 1, OK)], false);
+    assert_eq!((out.proposals.len(), out.acknowledged()), (1, None));
+    // A report without news behind it waits for it.
+    assert_eq!(bench.report(A, 1, 3, vec![], false).acknowledged(), None);
+    assert_eq!(bench.apply(&out.proposals[0]).acknowledged(), Some(3));
+}
+
+#[test]
+fn what_the_cell_knows_is_not_proposed_again() {
+    let mut bench = Bench::with_node();
+    bench.cell.assign(0, NodeId(0));
+    bench.cell.assign(1, NodeId(0));
+    bench.changed();
+    let out = bench.report(A, 1, 2, vec![run("0-1", 1, Observed::Running)], false);
+    bench.apply(&out.proposals[0]);
+    let out = bench.report(A, 1, 3, vec![run("0-1", 1, Observed::Running)], false);
+    assert_eq!((out.proposals.len(), out.acknowledged()), (0, Some(3)));
+    let out = bench.report(A, 1, 4, vec![run("0-1", 1, OK), run("7", 3, OK)], false);
+    assert_eq!(out.proposals[0].runs, [run("0-1", 1, OK)]);
+}
+
+#[test]
+fn a_session_that_is_over_affects_nothing() {
+    let mut bench = Bench::with_node();
+    bench.cell.assign(0, NodeId(0));
+    bench.changed();
+    let out = bench.hello(B, hello("n", 2));
+    assert!(matches!(out.refused(), Some((A, 1, _))), "the old agent is told: {out:?}");
+    let stale = bench.report(A, 1, 2, vec![run("0", 1, OK)], false);
+    assert!(stale.proposals.is_empty() && stale.orders.is_empty());
+    bench.say(A, ShardMessage::NodeGone { node: node("n"), session: LinkSession(1) });
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Up);
+    let applied = HubEvent::ReportApplied { node: node("n"), session: LinkSession(1), sequence: 2 };
+    assert_eq!(bench.on(applied).acknowledged(), None);
+    assert!(matches!(bench.hello(A, hello("n", 1)).refused(), Some((A, 1, _))));
+    assert_eq!(bench.hub.route(&node("n")), Some((B, LinkSession(2))));
+}
+
+#[test]
+fn the_full_set_waits_for_the_table_and_differences_follow() {
+    let mut bench = Bench::new();
+    bench.cell.register(&hello("n", 1)).expect("new");
+    bench.cell.assign(0, NodeId(0));
+    bench.cell.assign(1, NodeId(0));
+    bench.hello(A, hello("n", 1));
+    assert!(bench.changed().set().is_none());
+    let out = bench.report(A, 1, 1, vec![run("0", 1, OK)], true);
+    assert!(out.set().is_none(), "not before the table is in the cell");
+    let out = bench.apply(&out.proposals[0]);
+    let set = out.set().expect("the full set");
+    assert_eq!(set.set, OrderSet::Full { first: true, last: true });
+    assert_eq!(set.token, bench.cell.fence());
+    assert_eq!((set.jobs.len(), set.runs.len(), set.runs[0].tasks.to_string()), (1, 1, "1".to_owned()));
+
+    assert!(bench.changed().set().is_none(), "nothing changed");
+    bench.cell.assign(2, NodeId(0));
+    bench.cell.stop(1);
+    let out = bench.changed();
+    let set = out.set().expect("a difference");
+    assert_eq!((set.set, set.jobs.len()), (OrderSet::Diff, 0));
+    let said: Vec<_> = set
+        .runs
+        .iter()
+        .map(|run| (run.tasks.to_string(), matches!(run.desired, Desired::Run { .. })))
+        .collect();
+    assert_eq!(said, bench.desired());
+}
+
+#[test]
+fn an_attempt_that_the_agent_ended_is_not_named_again_and_one_taken_away_is_stopped() {
+    let mut bench = Bench::with_node();
+    bench.cell.assign(0, NodeId(0));
+    bench.cell.assign(1, NodeId(0));
+    bench.changed();
+    let out = bench.report(A, 1, 2, vec![run("0", 1, OK)], false);
+    assert!(bench.changed().set().is_none(), "the view still lists it, the agent knows better");
+    bench.apply(&out.proposals[0]);
+    assert!(bench.changed().set().is_none());
+    bench.cell.take_away(1);
+    let out = bench.changed();
+    let runs = &out.set().expect("a stop").runs;
+    assert_eq!((runs.len(), runs[0].tasks.to_string()), (1, "1".to_owned()));
+    assert!(matches!(runs[0].desired, Desired::Stop { .. }));
+}
+
+#[test]
+fn a_copied_folder_is_held_while_the_first_boot_is_alive_and_both_are_reported() {
+    let mut bench = Bench::with_node();
+    let copy = Hello { boot: BootId([2; 16]), ..hello("n", 9) };
+    let out = bench.hello(B, copy.clone());
+    assert!(matches!(out.refused(), Some((B, 9, _))));
+    assert!(matches!(out.notices[..], [Notice::TwoBoots { .. }]));
+    assert_eq!(bench.hub.route(&node("n")), Some((A, LinkSession(1))));
+    bench.say(A, ShardMessage::NodeGone { node: node("n"), session: LinkSession(1) });
+    bench.now_ms += 9_999;
+    assert!(bench.hello(B, copy.clone()).refused().is_some(), "not yet silent for the detection period");
+    bench.now_ms += 1;
+    assert_eq!(bench.hello(B, copy.clone()).registers, [copy]);
+}
+
+#[test]
+fn a_new_leader_holds_another_boot_until_it_could_have_heard_of_the_first() {
+    let mut cell = Cell::with_shards(&["a"]);
+    cell.register(&hello("n", 1)).expect("new");
+    let mut bench = Bench { hub: Hub::new(HubConfig::default()), cell, now_ms: 5_000 };
+    bench.on(HubEvent::ShardConnected { link: A, name: shard("a"), address: address("a") });
+    let booted = Hello { boot: BootId([2; 16]), ..hello("n", 9) };
+    assert!(bench.hello(A, booted.clone()).refused().is_some());
+    bench.now_ms += 10_000;
+    assert_eq!(bench.hello(A, booted.clone()).registers, [booted]);
+}
+
+#[test]
+fn a_second_instance_is_refused_while_the_first_is_there() {
+    let mut bench = Bench::with_node();
+    let other = Hello { instance: AgentInstance([2; 16]), ..hello("n", 9) };
+    let out = bench.hello(B, other.clone());
+    assert!(matches!(out.notices[..], [Notice::TwoInstances { .. }]));
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    assert!(bench.hello(B, other.clone()).refused().is_some());
+    bench.now_ms += 10_000;
+    assert_eq!(bench.hello(B, other.clone()).registers, std::slice::from_ref(&other));
+    let message = "another instance has the node".to_owned();
+    let refusal =
+        HubEvent::RegistrationRefused { node: node("n"), session: LinkSession(9), message: message.clone() };
+    assert_eq!(bench.on(refusal).refused(), Some((B, 9, message.as_str())));
+    assert!(
+        bench.hello(A, hello("n", 2)).refused().is_none(),
+        "a claim that the cell refused is no incumbent"
+    );
+}
+
+#[test]
+fn the_same_session_through_a_new_stream_is_told_everything_again() {
+    let mut bench = Bench::with_node();
+    bench.cell.assign(0, NodeId(0));
+    bench.changed();
+    let out = bench.report(A, 1, 2, vec![run("0", 1, OK)], false);
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    let again = LinkId(7);
+    bench.on(HubEvent::ShardConnected { link: again, name: shard("a"), address: address("a") });
+    assert!(bench.hello(again, hello("n", 1)).refused().is_none());
+    let replay = bench.report(again, 1, 2, vec![run("0", 1, OK)], true);
+    assert_eq!(replay.acknowledged(), None);
+    assert_eq!(bench.apply(&out.proposals[0]).acknowledged(), Some(2), "what was in flight still counts");
+    let out = bench.apply(&replay.proposals[0]);
+    assert_eq!(out.acknowledged(), Some(2));
+    assert_eq!(out.set().map(|orders| orders.set), Some(OrderSet::Full { first: true, last: true }));
+}
+
+#[test]
+fn pids_are_kept_for_live_attempts_only() {
+    let mut bench = Bench::with_node();
+    bench.cell.assign(0, NodeId(0));
+    bench.cell.assign(1, NodeId(0));
+    bench.changed();
+    let pids = ReportRun { pids: vec![10, 11, 12], ..run("0-1,5", 1, Observed::Running) };
+    let out = bench.report(A, 1, 2, vec![pids], false);
+    let id = |task| AttemptId { job: JOB, task: TaskIndex(task), attempt: paceline_types::Attempt(1) };
+    let pid = |bench: &Bench, task| bench.hub.pid(NodeId(0), &id(task));
+    assert_eq!((pid(&bench, 0), pid(&bench, 1), pid(&bench, 5)), (Some(10), Some(11), None));
+    bench.apply(&out.proposals[0]);
+    bench.report(A, 1, 3, vec![run("0", 1, OK)], false);
+    bench.cell.take_away(1);
+    bench.changed();
+    assert_eq!((pid(&bench, 0), pid(&bench, 1)), (None, None));
+}
+
+#[test]
+fn in_flight_reports_are_bounded_and_go_on_in_order() {
+    let mut bench = Bench::with_node();
+    for task in 0..20 {
+        bench.cell.assign(task, NodeId(0));
+    }
+    bench.changed();
+    let mut proposals = std::collections::VecDeque::new();
+    for task in 0..20_u32 {
+        let sequence = u64::from(task) + 2;
+        proposals.extend(bench.report(A, 1, sequence, vec![run(&task.to_string(), 1, OK)], false).proposals);
+    }
+    assert_eq!(proposals.len(), HubConfig::default().reports_in_flight_max);
+    let mut acknowledged = Vec::new();
+    while let Some(proposal) = proposals.pop_front() {
+        let out = bench.apply(&proposal);
+        acknowledged.extend(out.acknowledged());
+        proposals.extend(out.proposals);
+    }
+    assert_eq!(acknowledged, (2..22).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_flood_of_reports_ends_the_session_and_nothing_else() {
+    let mut bench = Bench::new();
+    bench.hello(A, hello("n", 1));
+    let scattered: Vec<String> = (0..100_000).map(|n| (n * 2).to_string()).collect();
+    let runs = vec![run(&scattered.join(","), 1, Observed::Running)];
+    let refused =
+        (1..40).find(|sequence| bench.report(A, 1, *sequence, runs.clone(), false).refused().is_some());
+    assert!(refused.is_some(), "bounded by bytes while registration is open");
+    assert!(bench.hub.route(&node("n")).is_none());
+    let endless = bench.hello(A, hello("n", 2));
+    assert_eq!(endless.registers.len(), 1);
+    let out = bench.report(A, 2, 1, vec![run("0-4294967295", 1, OK)], false);
+    assert!(out.refused().is_some());
+}
+
+#[test]
+fn a_node_is_suspect_when_its_shard_says_so_or_after_a_silent_period() {
+    let mut bench = Bench::with_node();
+    bench.say(A, ShardMessage::NodeGone { node: node("n"), session: LinkSession(1) });
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Suspect { since_ms: bench.now_ms });
+    bench.hello(A, hello("n", 2));
+    let lost_ms = bench.now_ms;
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Unheard);
+    bench.now_ms += 10_000;
+    bench.on(HubEvent::Timer);
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Suspect { since_ms: lost_ms });
+    assert_eq!(bench.hub.counts(bench.now_ms).suspect, 1);
+}
+
+#[test]
+fn a_raised_epoch_is_told_with_a_full_set() {
+    let mut bench = Bench::with_node();
+    bench.cell.nodes.get_mut(&node("n")).expect("there").epoch = NodeEpoch(2);
+    let out = bench.changed();
+    assert!(matches!(out.orders[0].2, AgentOrder::Welcome { epoch: NodeEpoch(2), .. }));
+    assert_eq!(out.set().map(|orders| orders.set), Some(OrderSet::Full { first: true, last: true }));
+    bench.cell.nodes.clear();
+    assert!(bench.changed().refused().is_some_and(|(_, _, message)| message.contains("removed")));
+}
+
+#[test]
+fn a_shard_is_welcomed_when_the_cell_lists_it_and_leaves_after_ten_silent_minutes() {
+    let mut bench = Bench::new();
+    let (link, name) = (LinkId(3), shard("c"));
+    let out = bench.on(HubEvent::ShardConnected { link, name: name.clone(), address: address("c") });
+    assert_eq!(out.other, [HubAction::RegisterShard { link, name: name.clone(), address: address("c") }]);
+    bench.cell.register_shard(&name, &address("c"));
+    let sent = bench.hub.handle(HubEvent::ShardsChanged, &bench.cell, bench.now_ms);
+    let to = |wanted: LinkId| {
+        sent.iter().find_map(|action| match action {
+            HubAction::Send { link, messages } if *link == wanted => Some(messages.clone()),
+            _ => None,
+        })
+    };
+    let list = MasterMessage::Shards(bench.cell.shards());
+    assert!(matches!(to(link).expect("to c")[..], [MasterMessage::Welcome { .. }, MasterMessage::Shards(_)]));
+    assert_eq!(to(A), Some(vec![list]));
+    bench.on(HubEvent::ShardDisconnected { link });
+    bench.now_ms += 600_000;
+    for link in [A, B] {
+        bench.say(link, ShardMessage::Alive);
+    }
+    assert_eq!(bench.on(HubEvent::Timer).other, [HubAction::RemoveShard { name }]);
+}
+
+#[test]
+fn a_silent_or_doubled_shard_is_disconnected() {
+    let mut bench = Bench::new();
+    let out = bench.on(HubEvent::ShardConnected { link: LinkId(9), name: shard("a"), address: address("a") });
+    assert_eq!(out.ends, [(A, LinkEnd::Superseded)]);
+    bench.now_ms += 10_001;
+    bench.say(B, ShardMessage::Alive);
+    let out = bench.on(HubEvent::Timer);
+    assert_eq!(out.ends, [(LinkId(9), LinkEnd::Silent { silent_ms: 10_001, limit_ms: 10_000 })]);
+}
