@@ -1,0 +1,67 @@
+//! Frames between an agent and its shard.
+
+use paceline_link::message::{AgentMessage, AgentOrder};
+use paceline_types::{NodeEpoch, NodeId};
+
+use crate::fault::{DecodeError, convert, present};
+use crate::v1;
+use crate::v1::agent_frame::Message as Up;
+use crate::v1::order_frame::Message as Down;
+
+impl From<AgentMessage> for v1::AgentFrame {
+    fn from(message: AgentMessage) -> Self {
+        let message = match message {
+            AgentMessage::Hello(hello) => Up::Hello((*hello).into()),
+            AgentMessage::Report(report) => Up::Report(report.into()),
+            AgentMessage::Alive => Up::Alive(v1::Alive {}),
+        };
+        Self { message: Some(message) }
+    }
+}
+
+impl TryFrom<v1::AgentFrame> for AgentMessage {
+    type Error = DecodeError;
+    fn try_from(frame: v1::AgentFrame) -> Result<Self, DecodeError> {
+        Ok(match present("message", frame.message)? {
+            Up::Hello(hello) => Self::Hello(Box::new(convert("hello", hello)?)),
+            Up::Report(report) => Self::Report(convert("report", report)?),
+            Up::Alive(v1::Alive {}) => Self::Alive,
+        })
+    }
+}
+
+impl From<AgentOrder> for v1::OrderFrame {
+    fn from(order: AgentOrder) -> Self {
+        let message = match order {
+            AgentOrder::Welcome { node, epoch, heartbeat_ms } => {
+                Down::Welcome(v1::Welcome { node: node.0, epoch: epoch.0, heartbeat_ms })
+            }
+            AgentOrder::Orders(orders) => Down::Orders(orders.into()),
+            AgentOrder::Acknowledge { sequence } => Down::Acknowledge(v1::Acknowledge { sequence }),
+            AgentOrder::Refused { message, retry_after_ms } => {
+                Down::Refused(v1::Refused { message, retry_after_ms })
+            }
+            AgentOrder::Shards(list) => Down::Shards(list.into()),
+        };
+        Self { message: Some(message) }
+    }
+}
+
+impl TryFrom<v1::OrderFrame> for AgentOrder {
+    type Error = DecodeError;
+    fn try_from(frame: v1::OrderFrame) -> Result<Self, DecodeError> {
+        Ok(match present("message", frame.message)? {
+            Down::Welcome(welcome) => Self::Welcome {
+                node: NodeId(welcome.node),
+                epoch: NodeEpoch(welcome.epoch),
+                heartbeat_ms: welcome.heartbeat_ms,
+            },
+            Down::Orders(orders) => Self::Orders(convert("orders", orders)?),
+            Down::Acknowledge(v1::Acknowledge { sequence }) => Self::Acknowledge { sequence },
+            Down::Refused(v1::Refused { message, retry_after_ms }) => {
+                Self::Refused { message, retry_after_ms }
+            }
+            Down::Shards(list) => Self::Shards(convert("shards", list)?),
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! Wire bytes that were sent once are read for ever: each file under `golden/` is a message of the first
+//! contract, in hexadecimal. A change that makes one fail breaks peers of another version.
+
+use paceline_api::{decode_spec, encode_spec, v1};
+use paceline_link::message::{AgentMessage, AgentOrder, MasterMessage, ShardMessage};
+use prost::Message;
+
+use crate::samples::fixed;
+
+/// Hexadecimal with 40 bytes a line, as in the files.
+fn hex(bytes: &[u8]) -> String {
+    let line = |part: &[u8]| part.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    bytes.chunks(40).map(line).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    let pairs = digits.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("ascii"), 16).expect("hex"))
+        .collect()
+}
+
+#[track_caller]
+fn same_bytes(name: &str, golden: &str, bytes: &[u8]) {
+    assert_eq!(golden, hex(bytes), "golden/{name}.hex differs; now it would be\n{}", hex(bytes));
+}
+
+#[test]
+fn a_specification_is_written_and_read_as_ever() {
+    let golden = include_str!("../golden/spec.hex");
+    same_bytes("spec", golden, &encode_spec(&fixed::spec()));
+    assert_eq!(decode_spec(&unhex(golden)).expect("reads"), fixed::spec());
+}
+
+/// Several frames as on a stream: each with its length before it.
+fn stream<W: Message>(frames: impl IntoIterator<Item = W>) -> Vec<u8> {
+    frames.into_iter().flat_map(|frame| frame.encode_length_delimited_to_vec()).collect()
+}
+
+fn frames<W: Message + Default>(golden: &str) -> Vec<W> {
+    let bytes = unhex(golden);
+    let mut rest = bytes.as_slice();
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        frames.push(W::decode_length_delimited(&mut rest).expect("reads"));
+    }
+    frames
+}
+
+#[test]
+fn what_agents_say_is_written_and_read_as_ever() {
+    let golden = include_str!("../golden/agent_frames.hex");
+    same_bytes(
+        "agent_frames",
+        golden,
+        &stream(fixed::agent_messages().into_iter().map(v1::AgentFrame::from)),
+    );
+    let read = frames::<v1::AgentFrame>(golden).into_iter().map(AgentMessage::try_from);
+    assert_eq!(read.collect::<Result<Vec<_>, _>>().expect("reads"), fixed::agent_messages());
+}
+
+#[test]
+fn what_agents_are_told_is_written_and_read_as_ever() {
+    let golden = include_str!("../golden/order_frames.hex");
+    same_bytes("order_frames", golden, &stream(fixed::agent_orders().into_iter().map(v1::OrderFrame::from)));
+    let read = frames::<v1::OrderFrame>(golden).into_iter().map(AgentOrder::try_from);
+    assert_eq!(read.collect::<Result<Vec<_>, _>>().expect("reads"), fixed::agent_orders());
+}
+
+#[test]
+fn what_shards_say_is_written_and_read_as_ever() {
+    let golden = include_str!("../golden/shard_frame.hex");
+    same_bytes("shard_frame", golden, &stream([v1::ShardFrame::from(fixed::shard_messages())]));
+    let frame = frames::<v1::ShardFrame>(golden).remove(0);
+    assert_eq!(Vec::<ShardMessage>::try_from(frame).expect("reads"), fixed::shard_messages());
+}
+
+#[test]
+fn what_shards_are_told_is_written_and_read_as_ever() {
+    let golden = include_str!("../golden/master_frame.hex");
+    same_bytes("master_frame", golden, &stream([v1::MasterFrame::from(fixed::master_messages())]));
+    let frame = frames::<v1::MasterFrame>(golden).remove(0);
+    assert_eq!(Vec::<MasterMessage>::try_from(frame).expect("reads"), fixed::master_messages());
+}
+
+#[test]
+fn a_fault_is_named_with_its_whole_path() {
+    let mut frame = v1::ShardFrame::from(fixed::shard_messages());
+    let Some(v1::shard_message::Message::NodeReport(said)) = &mut frame.messages[2].message else {
+        panic!("the third message is a report");
+    };
+    said.report.as_mut().expect("set").runs[1].tasks = None;
+    let fault = Vec::<ShardMessage>::try_from(frame).expect_err("refused");
+    assert_eq!(fault.field, "messages[2].node_report.report.runs[1].tasks");
+
+    let mut frame = v1::AgentFrame::from(fixed::agent_messages().remove(1));
+    let Some(v1::agent_frame::Message::Report(report)) = &mut frame.message else {
+        panic!("the second message is a report");
+    };
+    report.runs[0].pids.pop();
+    let fault = AgentMessage::try_from(frame).expect_err("refused");
+    assert_eq!(
+        fault.to_string(),
+        "field `report.runs[0].pids` is `2 pids`: expected none, or one for each of 3 tasks"
+    );
+}
