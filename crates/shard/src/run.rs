@@ -1,0 +1,134 @@
+//! A shard from start to end: serves agents, keeps a leader, sends agents elsewhere before it leaves.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use paceline_api::v1::agent_link_server::AgentLinkServer;
+use paceline_api::{FILE_DESCRIPTOR_SET, FRAME_BYTES_MAX};
+use paceline_identity::{Connector, Credentials, Listener, ServeError, grpc, serve};
+use paceline_link::ShardLogic;
+use paceline_telemetry::{Health, Metrics, Probe, http_routes};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::backoff::Backoff;
+use crate::config::ShardConfig;
+use crate::leader::Dialler;
+use crate::owner::{EVENTS_MAX, Event, Owner};
+use crate::service::{AGENT_FRAME_BYTES_MAX, AgentService};
+
+/// How often the days left of the certificate are looked at: it warns each time.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(3_600);
+
+/// Why a shard ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// Nobody to connect to.
+    #[error("shard {shard} was given no address of a master")]
+    NoMasters {
+        /// The shard.
+        shard: String,
+    },
+    /// The listener has no address.
+    #[error("the listener has no address")]
+    Listener(#[source] io::Error),
+    /// The port gives nothing but errors.
+    #[error("the port of the shard cannot be served")]
+    Serve(#[from] ServeError),
+    /// The compiled contract cannot be served for reflection.
+    #[error("reflection cannot be served: {0}")]
+    Reflection(String),
+    /// A task of the role panicked: a bug.
+    #[error("a task of the shard failed: {0}")]
+    Task(String),
+}
+
+/// Runs a shard until `shutdown` completes.
+///
+/// # Errors
+/// Whatever keeps it from starting, and whatever ends it before it was asked to. A missing leader is neither.
+pub async fn run(
+    config: ShardConfig,
+    listener: impl Listener,
+    connector: Arc<dyn Connector>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ShardError> {
+    if config.masters.is_empty() {
+        return Err(ShardError::NoMasters { shard: config.name.to_string() });
+    }
+    let address = match &config.address {
+        Some(address) => address.clone(),
+        None => listener.local_addr().map_err(ShardError::Listener)?.to_string(),
+    };
+    let (metrics, health) = (Arc::new(Metrics::new()), Health::new());
+    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+    let router = routes(&events)?.merge(http_routes(metrics.clone(), health.clone()));
+    let logic = ShardLogic::new(config.name.clone(), address.clone(), config.limits.clone());
+    let owner = Owner::new(logic, metrics.clone(), health.check(Probe::Ready, "leader"));
+    let dialler = Dialler {
+        connector,
+        masters: config.masters,
+        events: events.clone(),
+        backoff: Backoff::new(config.seed),
+        in_flight_max: config.limits.batches_in_flight_max,
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(owner.run(inbox));
+    tasks.spawn(dialler.run());
+    if let Some(credentials) = config.credentials {
+        tasks.spawn(watch_certificate(credentials, metrics));
+    }
+    tracing::info!(cell = config.cell, shard = %config.name, address, "serving");
+    let served = serve(listener, router, async move {
+        shutdown.await;
+        leave(&events).await;
+    });
+    tokio::select! {
+        served = served => Ok(served?),
+        // None of them ends by itself.
+        Some(ended) = tasks.join_next() => {
+            let why = ended.err().map_or_else(|| "it ended early".to_owned(), |error| error.to_string());
+            Err(ShardError::Task(why))
+        }
+    }
+}
+
+/// Tells agents to go elsewhere, before the port closes.
+async fn leave(events: &mpsc::Sender<Event>) {
+    let (told, done) = oneshot::channel();
+    if events.send(Event::Leave(told)).await.is_ok() {
+        // An error means that the owner is gone, and every stream with it.
+        let _ = done.await;
+    }
+}
+
+/// Everything that agents and gRPC tools may call.
+fn routes(events: &mpsc::Sender<Event>) -> Result<Router, ShardError> {
+    let agents = AgentLinkServer::new(AgentService::new(events.clone()))
+        .max_decoding_message_size(AGENT_FRAME_BYTES_MAX)
+        .max_encoding_message_size(FRAME_BYTES_MAX);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let failed = |error: tonic_reflection::server::Error| ShardError::Reflection(error.to_string());
+    let (_, health) = tonic_health::server::health_reporter();
+    let v1 = grpc(reflection().build_v1().map_err(failed)?);
+    let v1alpha = grpc(reflection().build_v1alpha().map_err(failed)?);
+    Ok(grpc(agents).merge(v1).merge(v1alpha).merge(grpc(health)))
+}
+
+async fn watch_certificate(credentials: Arc<Credentials>, metrics: Arc<Metrics>) {
+    let mut timer = interval(CERTIFICATE_LOOK);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics.observe_certificate(&credentials, i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,115 @@
+//! The stream of agents: checked frames in, orders out.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::Stream;
+use paceline_api::v1::agent_link_server::AgentLink;
+use paceline_api::v1::{self, ErrorCode, LogPiece, LogRequest};
+use paceline_identity::{PeerIdentity, Role};
+use paceline_link::message::AgentMessage;
+use paceline_link::{Claim, ConnectionId};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::connection::{AGENT_OUTBOX_FRAMES, AgentFrame, AgentStream, refusal};
+use crate::owner::Event;
+
+/// Largest frame of an agent; a full table goes in several reports.
+pub(crate) const AGENT_FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Serves agents; clones share the numbering.
+#[derive(Clone)]
+pub(crate) struct AgentService {
+    events: mpsc::Sender<Event>,
+    next: Arc<AtomicU64>,
+}
+
+impl AgentService {
+    pub(crate) fn new(events: mpsc::Sender<Event>) -> Self {
+        Self { events, next: Arc::new(AtomicU64::new(1)) }
+    }
+}
+
+type OrderStream = ReceiverStream<AgentFrame>;
+type LogStream = Pin<Box<dyn Stream<Item = Result<LogRequest, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AgentLink for AgentService {
+    type ConnectStream = OrderStream;
+    type LogStreamStream = LogStream;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<v1::AgentFrame>>,
+    ) -> Result<Response<OrderStream>, Status> {
+        let claim = claim_of(&request)?;
+        // ORDERING: numbers only have to differ.
+        let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (outbox, inbox) = mpsc::channel(AGENT_OUTBOX_FRAMES);
+        let ended = CancellationToken::new();
+        let stream = AgentStream { outbox, _reader: ended.clone().drop_guard() };
+        let reader = Reader { events: self.events.clone(), connection };
+        reader.pass_on(Event::AgentConnected { connection, claim, stream }).await?;
+        let frames = request.into_inner();
+        tokio::spawn(ended.run_until_cancelled_owned(reader.run(frames)));
+        Ok(Response::new(ReceiverStream::new(inbox)))
+    }
+
+    async fn log_stream(
+        &self,
+        _request: Request<Streaming<LogPiece>>,
+    ) -> Result<Response<LogStream>, Status> {
+        Err(refusal(ErrorCode::Unsupported, "output of tasks is not carried yet: read it on the node"))
+    }
+}
+
+/// What the certificate lets a caller speak for.
+fn claim_of<T>(request: &Request<T>) -> Result<Claim, Status> {
+    let peer = request.extensions().get::<PeerIdentity>();
+    let peer = peer.ok_or_else(|| refusal(ErrorCode::PermissionDenied, "the caller has no identity"))?;
+    match peer.role {
+        Role::Agent => Ok(Claim::Node(peer.name.clone())),
+        Role::AgentGroup => Ok(Claim::Prefix(peer.name.clone())),
+        _ => {
+            let message = format!("{} may not speak for a node", peer.principal());
+            Err(refusal(ErrorCode::PermissionDenied, message))
+        }
+    }
+}
+
+/// Reads one agent. It waits where the owner is busy, so an agent that floods slows down nobody but itself.
+struct Reader {
+    events: mpsc::Sender<Event>,
+    connection: ConnectionId,
+}
+
+impl Reader {
+    async fn run(self, mut frames: Streaming<v1::AgentFrame>) {
+        let connection = self.connection;
+        let why = loop {
+            match frames.message().await {
+                Ok(None) => break None,
+                Err(status) => break Some(status.message().to_owned()),
+                Ok(Some(frame)) => match AgentMessage::try_from(frame) {
+                    Err(fault) => break Some(fault.to_string()),
+                    Ok(message) => {
+                        if self.pass_on(Event::AgentMessage { connection, message }).await.is_err() {
+                            return;
+                        }
+                    }
+                },
+            }
+        };
+        // An error means that the shard ends, and every stream with it.
+        let _ = self.pass_on(Event::AgentDisconnected { connection, why }).await;
+    }
+
+    async fn pass_on(&self, event: Event) -> Result<(), Status> {
+        let gone = |_| refusal(ErrorCode::Unavailable, "the shard is shutting down");
+        self.events.send(event).await.map_err(gone)
+    }
+}

@@ -1,0 +1,8 @@
+//! A shard between scripted masters and agents, over real TLS on loopback.
+
+mod shard {
+    pub mod agent;
+    pub mod cell;
+    pub mod links;
+    pub mod master;
+}

@@ -1,0 +1,135 @@
+//! A master that says what the test says.
+
+use std::sync::Arc;
+
+use paceline_api::v1::master_link_server::{MasterLink, MasterLinkServer};
+use paceline_api::v1::{self, ErrorCode, Leader, LogPiece, LogRequest, MasterFrame, ShardFrame};
+use paceline_api::{error_detail, status_from};
+use paceline_identity::{Role, grpc, serve};
+use paceline_link::message::{AgentOrder, MasterMessage, ShardMessage};
+use paceline_types::{LinkSession, ShardId};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::cell::{Cell, PATIENCE};
+
+/// What the other end of one stream hears and says.
+pub struct Link {
+    heard: mpsc::Receiver<ShardMessage>,
+    pub say: mpsc::Sender<Result<MasterFrame, Status>>,
+}
+
+impl Link {
+    pub async fn hear(&mut self) -> ShardMessage {
+        loop {
+            let message =
+                timeout(PATIENCE, self.heard.recv()).await.expect("in time").expect("an open stream");
+            if message != ShardMessage::Alive {
+                return message;
+            }
+        }
+    }
+
+    pub async fn say(&self, messages: Vec<MasterMessage>) {
+        self.say.send(Ok(messages.into())).await.expect("an open stream");
+    }
+
+    pub async fn welcome(&self) {
+        let welcome = MasterMessage::Welcome { shard: ShardId(1), heartbeat_ms: 60_000, silence_ms: 60_000 };
+        self.say(vec![welcome]).await;
+    }
+
+    pub async fn order(&self, node: &str, session: u64, order: AgentOrder) {
+        let node = node.parse().expect("a name");
+        self.say(vec![MasterMessage::ToNode { node, session: LinkSession(session), order }]).await;
+    }
+}
+
+struct Service {
+    links: mpsc::Sender<Link>,
+    leader: Option<Leader>,
+}
+
+#[tonic::async_trait]
+impl MasterLink for Service {
+    type ConnectStream = ReceiverStream<Result<MasterFrame, Status>>;
+    type LogStreamStream = ReceiverStream<Result<LogRequest, Status>>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<ShardFrame>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        if let Some(leader) = self.leader.clone() {
+            let mut detail = error_detail(ErrorCode::NotLeader, "this master does not lead");
+            detail.leader = Some(leader);
+            return Err(status_from(detail));
+        }
+        let mut frames = request.into_inner();
+        let (hear, heard) = mpsc::channel(1_024);
+        let (say, said) = mpsc::channel(64);
+        self.links.send(Link { heard, say }).await.expect("the test listens");
+        tokio::spawn(async move {
+            while let Ok(Some(frame)) = frames.message().await {
+                for message in Vec::<ShardMessage>::try_from(frame).expect("a frame of ours") {
+                    if hear.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(said)))
+    }
+
+    async fn log_stream(
+        &self,
+        _request: Request<Streaming<LogPiece>>,
+    ) -> Result<Response<Self::LogStreamStream>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+}
+
+pub struct Master {
+    pub address: String,
+    links: Mutex<mpsc::Receiver<Link>>,
+    server: JoinHandle<()>,
+}
+
+impl Master {
+    /// Leads.
+    pub async fn leader(cell: &Cell, name: &str) -> Self {
+        Self::start(cell, name, None).await
+    }
+
+    /// Says that another one leads.
+    pub async fn follower(cell: &Cell, name: &str, leader: &str, address: &str) -> Self {
+        let leader = v1::Leader { name: leader.to_owned(), api_address: address.to_owned() };
+        Self::start(cell, name, Some(leader)).await
+    }
+
+    async fn start(cell: &Cell, name: &str, leader: Option<Leader>) -> Self {
+        let (listener, address) = cell.listener(Role::Master, name).await;
+        let (links, opened) = mpsc::channel(8);
+        let router = grpc(MasterLinkServer::from_arc(Arc::new(Service { links, leader })));
+        let server = tokio::spawn(async move {
+            serve(listener, router, std::future::pending()).await.expect("it serves");
+        });
+        Self { address, links: Mutex::new(opened), server }
+    }
+
+    /// The next stream that a shard opens, after its Hello.
+    pub async fn link(&self) -> Link {
+        let mut links = self.links.lock().await;
+        let mut link = timeout(PATIENCE, links.recv()).await.expect("in time").expect("it serves");
+        let hello = link.hear().await;
+        assert!(matches!(&hello, ShardMessage::Hello { name, .. } if name.as_str() == "s"), "{hello:?}");
+        link
+    }
+
+    /// Ends as a killed process would.
+    pub fn kill(self) {
+        self.server.abort();
+    }
+}
