@@ -1,0 +1,304 @@
+//! The owner task: one event at a time, a pure decision, its changes stored, its actions carried out.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use paceline_identity::Credentials;
+use paceline_link::message::{AgentMessage, AgentOrder, Hello};
+use paceline_telemetry::{AttemptState, Check, Direction, Probe};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::config::AgentConfig;
+use crate::error::AgentError;
+use crate::folder::Storage;
+use crate::link::{Link, LinkEvent};
+use crate::table::{Action, AgentTable, Decision, REPORT_ATTEMPTS_MAX};
+use crate::work::{Done, Work};
+
+/// How often the days left of the certificate are counted.
+const CERTIFICATE_PERIOD: Duration = Duration::from_secs(6 * 3_600);
+
+/// Everything that can happen to an agent.
+enum Event {
+    /// The link has something to say.
+    Link(LinkEvent),
+    /// A call to the runtime came back.
+    Done(Done),
+    /// What changed has waited long enough to be reported.
+    Flush,
+    /// Time to look for what was missed.
+    Sweep,
+}
+
+pub(crate) struct Agent<S> {
+    config: AgentConfig,
+    credentials: Arc<Credentials>,
+    storage: S,
+    table: AgentTable,
+    link: Link,
+    work: Work,
+    capabilities: Vec<String>,
+    flush_at: Option<Instant>,
+    sweep_at: Instant,
+    certificate_at: Instant,
+    linked: Check,
+}
+
+impl<S: Storage> Agent<S> {
+    pub(crate) fn new(
+        config: AgentConfig,
+        credentials: Arc<Credentials>,
+        storage: S,
+        table: AgentTable,
+        link: Link,
+        work: Work,
+        capabilities: Vec<String>,
+    ) -> Self {
+        let linked = config.health.check(Probe::Ready, "link");
+        Self {
+            config,
+            credentials,
+            storage,
+            table,
+            link,
+            work,
+            capabilities,
+            certificate_at: Instant::now(),
+            flush_at: None,
+            sweep_at: Instant::now(),
+            linked,
+        }
+    }
+
+    /// Runs until `shutdown`; then waits a little for what is on its way, says goodbye and leaves the tasks
+    /// running.
+    pub(crate) async fn run(
+        mut self,
+        recovered: Decision,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), AgentError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        self.carry_out(recovered)?;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                event = self.next() => event,
+            };
+            self.handle(event)?;
+        }
+        self.leave().await
+    }
+
+    async fn next(&mut self) -> Event {
+        let flush = async {
+            match self.flush_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.link.next() => Event::Link(event),
+            done = self.work.next() => Event::Done(done),
+            () = flush => Event::Flush,
+            () = sleep_until(self.sweep_at) => Event::Sweep,
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), AgentError> {
+        match event {
+            Event::Link(event) => self.on_link(event)?,
+            Event::Done(done) => self.on_done(done)?,
+            Event::Flush => self.send_reports(),
+            Event::Sweep => self.sweep()?,
+        }
+        self.plan_flush();
+        Ok(())
+    }
+
+    fn on_link(&mut self, event: LinkEvent) -> Result<(), AgentError> {
+        match event {
+            LinkEvent::Reached => self.say_hello(),
+            LinkEvent::Lost(cause) => {
+                self.on_lost(&cause);
+                Ok(())
+            }
+            LinkEvent::Order(order) => {
+                self.config.metrics.link.messages.of(Direction::Received).inc();
+                self.on_order(order)
+            }
+        }
+    }
+
+    /// A new session: a number never used before, and nothing sent of the table yet.
+    fn say_hello(&mut self) -> Result<(), AgentError> {
+        let session = self.storage.next_session()?;
+        self.table.on_session();
+        self.link.open(Hello {
+            node: self.config.node.clone(),
+            instance: self.storage.instance(),
+            boot: self.config.boot,
+            epoch: self.table.epoch(),
+            session,
+            fence: self.table.fence(),
+            capacity: self.config.capacity,
+            labels: self.config.labels.clone(),
+            capabilities: self.capabilities.clone(),
+            certificate_der: Vec::new(),
+            signature: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn on_lost(&mut self, cause: &str) {
+        tracing::warn!(cause, "no session; tasks go on");
+        self.linked.fail(cause);
+        self.config.metrics.link.sessions.set(0);
+        self.table.on_session();
+        self.flush_at = None;
+    }
+
+    fn on_order(&mut self, order: AgentOrder) -> Result<(), AgentError> {
+        match order {
+            AgentOrder::Welcome { node, epoch, heartbeat_ms } => {
+                let shard = self.link.shard().map(ToString::to_string);
+                tracing::info!(%node, %epoch, heartbeat_ms, shard, "welcome");
+                self.linked.pass();
+                self.config.metrics.link.sessions.set(1);
+                let decision = self.table.on_welcome(epoch);
+                self.carry_out(decision)
+            }
+            AgentOrder::Orders(orders) => {
+                let decision = self.table.on_orders(&orders);
+                if let Some(fence) = decision.stale_below {
+                    tracing::warn!(token = ?orders.token, ?fence, "orders of a leader of the past were dropped");
+                }
+                self.carry_out(decision)
+            }
+            AgentOrder::Acknowledge { sequence } => {
+                let decision = self.table.on_acknowledge(sequence);
+                self.carry_out(decision)
+            }
+            // The link keeps these to itself.
+            AgentOrder::Refused { .. } | AgentOrder::Shards(_) => Ok(()),
+        }
+    }
+
+    fn on_done(&mut self, done: Done) -> Result<(), AgentError> {
+        match done {
+            Done::Launched { attempt, launched } => {
+                self.config.metrics.agent.launches.inc();
+                let decision = self.table.on_launched(attempt, launched);
+                self.carry_out(decision)?;
+                // News of it may have come before the table knew that it was started.
+                self.work.look(std::iter::once(attempt), false);
+                Ok(())
+            }
+            Done::Stopped(told) => {
+                told.into_iter().for_each(|(attempt, told)| self.table.on_stop_told(attempt, told));
+                Ok(())
+            }
+            Done::Looked(found) => found.into_iter().try_for_each(|(attempt, seen)| {
+                let decision = match seen {
+                    Some(seen) => self.table.on_observed(attempt, seen),
+                    None => self.table.on_vanished(attempt),
+                };
+                self.carry_out(decision)
+            }),
+            Done::Forgotten => Ok(()),
+        }
+    }
+
+    /// Stores what must be stored, then acts. An agent that cannot store must not act, and ends.
+    fn carry_out(&mut self, decision: Decision) -> Result<(), AgentError> {
+        self.storage.store(&decision.changes)?;
+        for action in decision.actions {
+            match action {
+                Action::Launch { attempt, spec } => self.work.launch(attempt, &spec),
+                Action::Stop { attempt, grace_ms } => self.work.stop(attempt, grace_ms),
+                Action::Forget { attempt } => self.work.forget(attempt),
+                Action::Resync(cause) => {
+                    if let LinkEvent::Lost(cause) = self.link.drop_session(&cause.to_string()) {
+                        self.on_lost(&cause);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A report goes out when it is full, or a little after the first change that it carries.
+    fn plan_flush(&mut self) {
+        if self.table.unreported() >= REPORT_ATTEMPTS_MAX && self.link.has_room() {
+            self.send_reports();
+        }
+        self.flush_at = match self.table.unreported() {
+            0 => None,
+            _ => self.flush_at.or_else(|| Some(after(self.config.timings.flush_ms))),
+        };
+    }
+
+    /// Sends what is due, as far as the link has room; the rest stays in the table until the next flush.
+    fn send_reports(&mut self) {
+        self.flush_at = None;
+        while self.link.has_room()
+            && let Some(report) = self.table.next_report()
+        {
+            self.config.metrics.link.messages.of(Direction::Sent).inc();
+            self.link.send(AgentMessage::Report(report));
+        }
+    }
+
+    /// Looks for what no news came of.
+    fn sweep(&mut self) -> Result<(), AgentError> {
+        self.sweep_at = after(self.config.timings.sweep_ms);
+        let started: Vec<_> = self.table.started().collect();
+        self.work.look(started.into_iter(), true);
+        self.measure();
+        let decision = self.table.retry_stops();
+        self.carry_out(decision)
+    }
+
+    fn measure(&mut self) {
+        let counts = self.table.counts();
+        let attempts = &self.config.metrics.agent.attempts;
+        for (state, count) in [
+            (AttemptState::Starting, counts.starting),
+            (AttemptState::Running, counts.running),
+            (AttemptState::Stopping, counts.stopping),
+            (AttemptState::Ended, counts.ended),
+        ] {
+            attempts.of(state).set_u64(count as u64);
+        }
+        if self.certificate_at <= Instant::now() {
+            self.certificate_at = Instant::now() + CERTIFICATE_PERIOD;
+            // A clock before 1970 makes the certificate look young; the handshakes will say more.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now_unix = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            self.config.metrics.observe_certificate(&self.credentials, now_unix);
+        }
+    }
+
+    /// Waits for launches that are on their way, reports once more, says goodbye. Tasks go on.
+    async fn leave(mut self) -> Result<(), AgentError> {
+        self.linked.fail("leaving");
+        self.table.hold_launches();
+        let until = after(self.config.timings.leave_ms);
+        while self.table.launches_in_flight() > 0
+            && let Ok(done) = timeout_at(until, self.work.next()).await
+        {
+            self.on_done(done)?;
+        }
+        self.send_reports();
+        if timeout_at(until, self.link.leave()).await.is_err() {
+            tracing::info!("the shard did not answer the goodbye in time");
+        }
+        let counts = self.table.counts();
+        tracing::info!(running = counts.running, unacknowledged = counts.ended, "left; tasks go on");
+        Ok(())
+    }
+}
+
+fn after(delay_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(delay_ms)
+}

@@ -1,0 +1,46 @@
+//! The replicated log of a cell: Raft over a narrow disk, bytes in and bytes out.
+//!
+//! It promises that what was acknowledged is durable on a majority and applied in order, and that a disk which cannot be
+//! trusted is refused with words. It leaves the meaning of entries and snapshots to the state machine it is given, the
+//! bytes on the disk to `store`, and who may connect to `identity`. It is the only crate that names openraft.
+//!
+//! ```text
+//!   propose ─► raft ─► log (tail ► writer ► disk) ─► majority ─► machine (apply thread) ─► reply
+//!                └──► peer (gRPC) ─► other masters      └─► snapshot (frozen view ► file) ─► purge
+//! ```
+
+mod config;
+#[cfg(feature = "testing")]
+pub mod conformance;
+mod disk;
+mod fatal;
+mod history;
+mod log;
+mod machine;
+mod member;
+mod peer;
+mod raft;
+mod replica;
+mod snapshot;
+mod wire;
+mod worker;
+
+pub use config::{ENTRY_LIMIT_BYTES, ReplicaConfig, Timings};
+pub use disk::{Batch, Change, Disk, DiskError, DiskFile, Folder, Space, Visit};
+#[cfg(feature = "testing")]
+pub use disk::{DiskFault, MemoryDisk};
+pub use fatal::FatalHandler;
+pub use history::{History, HistoryRow};
+pub use log::{DiskOwner, LogOpenError, MetaError};
+pub use machine::{CommittedEntry, FrozenState, SNAPSHOT_CHUNK_LIMIT_BYTES, StateMachine};
+pub use member::{DiskId, Member, format_disk_id};
+#[cfg(feature = "testing")]
+pub use peer::LocalTransport;
+pub use peer::{PeerClient, PeerError, PeerTransport};
+pub use replica::{
+    ErrorClass, FIRST_MINTED_RAFT_ID, InitializeError, MembershipError, OpenError, PeerDescription,
+    ProbeError, ProposeError, Proposed, ReadError, Replica, ReplicaStatus, ServerRole, SnapshotNowError,
+    TransferError,
+};
+pub use snapshot::SnapshotError;
+pub use worker::Execution;

@@ -1,0 +1,246 @@
+//! The one writer of the log: it drains what is queued, writes it as one batch, syncs once and calls back in order.
+//!
+//! Votes, entries, truncations and purges share the queue, so no write overtakes another. Any failure is fatal.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use openraft::storage::IOFlushed;
+use tokio::sync::mpsc;
+
+use super::frame::{self, Chain};
+use super::mark::{Mark, MarkFile, SYNC_AFTER_BYTES};
+use super::{Shared, meta};
+use crate::disk::{Batch, Disk, DiskError, Space};
+use crate::fatal::FatalHandler;
+use crate::raft::{LogId, TypeConfig, Vote};
+use crate::worker::Owner;
+
+/// One batch takes no more than this, so that a callback never waits behind an unbounded write.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// And no more than this many requests.
+const BATCH_REQUESTS: usize = 4096;
+
+/// What the writer is asked to make durable.
+pub enum Request {
+    Append {
+        epoch: u64,
+        last: LogId,
+        frames: Vec<(u64, Bytes)>,
+        bytes: usize,
+        callback: IOFlushed<TypeConfig>,
+    },
+    Vote {
+        vote: Vote,
+        done: oneshot::Sender<()>,
+    },
+    Committed {
+        id: LogId,
+    },
+    Truncate {
+        from_index: u64,
+        last: Option<LogId>,
+    },
+    Purge {
+        from_index: u64,
+        upto: LogId,
+        chain: Chain,
+        resets_log: bool,
+    },
+    Barrier {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// The queue to the writer.
+#[derive(Clone)]
+pub struct WriterHandle {
+    requests: mpsc::Sender<Request>,
+}
+
+fn gone<E>(_: E) -> io::Error {
+    io::Error::other("the log writer has stopped after a disk error")
+}
+
+impl WriterHandle {
+    pub fn new(requests: mpsc::Sender<Request>) -> Self {
+        Self { requests }
+    }
+
+    pub async fn send(&self, request: Request) -> io::Result<()> {
+        self.requests.send(request).await.map_err(gone)
+    }
+
+    pub async fn barrier(&self) -> io::Result<()> {
+        let (done, passed) = oneshot::channel();
+        self.send(Request::Barrier { done }).await?;
+        passed.await.map_err(gone)
+    }
+}
+
+/// The owner of the disk's log and of the high-water mark.
+pub struct LogWriter {
+    disk: Arc<dyn Disk>,
+    mark_file: MarkFile,
+    mark: Mark,
+    unmarked_bytes: u64,
+    shared: Arc<Shared>,
+    fatal: FatalHandler,
+}
+
+impl Owner for LogWriter {
+    type Event = Request;
+
+    fn handle(&mut self, first: Request, queue: &mut mpsc::Receiver<Request>) -> bool {
+        let group = drain(first, queue);
+        if let Err(error) = self.commit(group) {
+            self.fatal.call(&format!("the Raft log cannot be written: {error}"));
+            return false;
+        }
+        true
+    }
+}
+
+fn drain(first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+    let mut bytes = first.bytes();
+    let mut group = vec![first];
+    while bytes < BATCH_BYTES && group.len() < BATCH_REQUESTS {
+        let Ok(request) = queue.try_recv() else { break };
+        bytes += request.bytes();
+        group.push(request);
+    }
+    group
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Request::Append { bytes, .. } => *bytes,
+            _ => 0,
+        }
+    }
+
+    fn needs_sync(&self) -> bool {
+        !matches!(self, Request::Committed { .. })
+    }
+}
+
+impl LogWriter {
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        (mark_file, mark): (MarkFile, Mark),
+        shared: Arc<Shared>,
+        fatal: FatalHandler,
+    ) -> Self {
+        Self { disk, mark_file, mark, unmarked_bytes: 0, shared, fatal }
+    }
+
+    fn commit(&mut self, group: Vec<Request>) -> Result<(), DiskError> {
+        self.lower_mark(&group)?;
+        let batch = encode_group(&group);
+        if !batch.is_empty() {
+            self.disk.write(batch)?;
+        }
+        // The commit index alone needs no sync: it is a hint that saves a wait after a restart.
+        if group.iter().any(Request::needs_sync) {
+            self.disk.sync()?;
+        }
+        self.raise_mark(&group)?;
+        for request in group {
+            self.acknowledge(request)?;
+        }
+        Ok(())
+    }
+
+    /// Before entries go, the mark stops promising them.
+    fn lower_mark(&mut self, group: &[Request]) -> Result<(), DiskError> {
+        let lowest = group.iter().filter_map(|request| match request {
+            Request::Truncate { last, .. } => Some(*last),
+            _ => None,
+        });
+        let Some(lowest) = lowest.min() else { return Ok(()) };
+        if lowest < self.mark.last_log_id {
+            self.mark.last_log_id = lowest;
+            self.mark_file.write(&self.mark)?;
+            self.mark_file.sync()?;
+        }
+        Ok(())
+    }
+
+    /// After the sync the mark may promise what was written.
+    fn raise_mark(&mut self, group: &[Request]) -> Result<(), DiskError> {
+        let before = self.mark;
+        for request in group {
+            match request {
+                Request::Append { last, bytes, .. } => {
+                    self.mark.last_log_id = Some(*last);
+                    self.unmarked_bytes += *bytes as u64;
+                }
+                Request::Vote { vote, .. } => self.mark.vote = Some(*vote),
+                Request::Truncate { last, .. } => self.mark.last_log_id = *last,
+                Request::Purge { upto, .. } => {
+                    self.mark.last_log_id = self.mark.last_log_id.max(Some(*upto));
+                }
+                Request::Committed { .. } | Request::Barrier { .. } => {}
+            }
+        }
+        if self.mark == before {
+            return Ok(());
+        }
+        self.mark_file.write(&self.mark)?;
+        if self.mark.vote != before.vote || self.unmarked_bytes >= SYNC_AFTER_BYTES {
+            self.mark_file.sync()?;
+            self.unmarked_bytes = 0;
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, request: Request) -> Result<(), DiskError> {
+        match request {
+            Request::Append { epoch, last, callback, .. } => {
+                self.shared.state.lock().durable(epoch, last.index());
+                callback.io_completed(Ok(()));
+            }
+            // A caller that no longer waits does not need to know.
+            Request::Vote { done, .. } | Request::Barrier { done } => {
+                done.send(()).ok();
+            }
+            Request::Purge { from_index, upto, .. } => {
+                self.disk.reclaim(Space::Log, &frame::key(from_index), &frame::key(upto.index() + 1))?;
+            }
+            Request::Committed { .. } | Request::Truncate { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+fn encode_group(group: &[Request]) -> Batch {
+    let mut batch = Batch::default();
+    let mut committed = None;
+    for request in group {
+        match request {
+            Request::Append { frames, .. } => {
+                for (index, frame) in frames {
+                    batch.put(Space::Log, frame::key(*index), frame.clone());
+                }
+            }
+            Request::Vote { vote, .. } => batch.put(Space::Meta, meta::VOTE, meta::seal_vote(vote)),
+            Request::Committed { id } => committed = Some(*id),
+            Request::Truncate { from_index, .. } => {
+                batch.delete_range(Space::Log, frame::key(*from_index), frame::key(u64::MAX));
+            }
+            Request::Purge { from_index, upto, chain, resets_log } => {
+                let until = if *resets_log { u64::MAX } else { upto.index() + 1 };
+                batch.delete_range(Space::Log, frame::key(*from_index), frame::key(until));
+                batch.put(Space::Meta, meta::PURGED, meta::seal_purged(upto, *chain));
+            }
+            Request::Barrier { .. } => {}
+        }
+    }
+    if let Some(id) = committed {
+        batch.put(Space::Meta, meta::COMMITTED, meta::seal_committed(&id));
+    }
+    batch
+}

@@ -1,0 +1,150 @@
+//! The snapshot folder of one replica: one current snapshot, at most one being built and one being received.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::format::{ChunkWriter, SnapshotFile, write_header};
+use super::{SnapshotError, name};
+use crate::disk::{Disk, DiskError, DiskFile, Folder};
+use crate::machine::FrozenState;
+use crate::raft::{LogId, SnapshotMeta};
+
+/// A snapshot is copied between folders in pieces of this size.
+const COPY_BYTES: usize = 1024 * 1024;
+
+/// The folder and what is in it.
+pub struct SnapshotFolder {
+    disk: Arc<dyn Disk>,
+    cell: String,
+    current: Mutex<Option<Arc<SnapshotFile>>>,
+}
+
+impl SnapshotFolder {
+    /// Removes what a crash left half-written and finds the newest snapshot. Its chunks are checked when it is restored.
+    pub fn open(disk: Arc<dyn Disk>, cell: &str) -> Result<Self, SnapshotError> {
+        let names = disk.list(Folder::Snapshots)?;
+        for unfinished in names.iter().filter(|name| name::is_unfinished(name)) {
+            disk.remove(Folder::Snapshots, unfinished)?;
+        }
+        let newest = names.iter().filter(|name| name::is_complete(name)).max().cloned();
+        let folder = Self { disk, cell: cell.to_owned(), current: Mutex::new(None) };
+        if let Some(newest) = newest {
+            let snapshot = folder.open_file(&newest)?;
+            if name::complete(snapshot.meta().last_log_id) != newest {
+                let problem = "its name and its header disagree".into();
+                return Err(SnapshotError::Damaged { file: snapshot.place().to_owned(), problem });
+            }
+            *folder.current.lock() = Some(Arc::new(snapshot));
+            folder.remove_superseded()?;
+        }
+        Ok(folder)
+    }
+
+    /// The snapshot that a restart begins from and that followers get.
+    pub fn current(&self) -> Option<Arc<SnapshotFile>> {
+        self.current.lock().clone()
+    }
+
+    /// The index that the current snapshot ends at.
+    pub fn current_index(&self) -> Option<u64> {
+        self.current().and_then(|file| file.meta().last_log_id).map(|id| id.index())
+    }
+
+    /// Writes a frozen state and makes it current.
+    pub fn build(
+        &self,
+        meta: SnapshotMeta,
+        mut state: Box<dyn FrozenState>,
+    ) -> Result<Arc<SnapshotFile>, SnapshotError> {
+        if let Some(current) = self.current().filter(|file| file.meta().last_log_id >= meta.last_log_id) {
+            return Ok(current);
+        }
+        let temporary = name::building(meta.last_log_id);
+        let file = self.disk.create(Folder::Snapshots, &temporary)?;
+        let mut chunks = ChunkWriter::new(file.as_ref(), write_header(file.as_ref(), &meta, &self.cell)?);
+        while let Some(chunk) = state.chunks() {
+            chunks.chunk(&chunk)?;
+        }
+        chunks.finish()?;
+        file.sync()?;
+        state.settle()?;
+        self.publish(&temporary, meta.last_log_id)?;
+        self.remove_superseded()?;
+        self.current().ok_or_else(|| SnapshotError::Refused("it disappeared while it was published".into()))
+    }
+
+    /// Makes a received snapshot current: renamed if it was received into this folder, copied otherwise.
+    pub fn adopt(&self, snapshot: &SnapshotFile) -> Result<Arc<SnapshotFile>, SnapshotError> {
+        let last = snapshot.meta().last_log_id;
+        if let Some(current) = self.current().filter(|file| file.meta().last_log_id == last) {
+            return Ok(current);
+        }
+        let incoming = name::incoming(last);
+        if snapshot.name() != incoming || self.disk.open(Folder::Snapshots, &incoming)?.is_none() {
+            self.copy(snapshot, &incoming)?;
+        }
+        self.publish(&incoming, last)?;
+        self.current().ok_or_else(|| SnapshotError::Refused("it disappeared while it was published".into()))
+    }
+
+    /// Removes every complete snapshot but the current one.
+    pub fn remove_superseded(&self) -> Result<(), SnapshotError> {
+        let Some(current) = self.current() else { return Ok(()) };
+        for name in self.disk.list(Folder::Snapshots)? {
+            if name::is_complete(&name) && name != current.name() {
+                self.disk.remove(Folder::Snapshots, &name)?;
+            }
+        }
+        Ok(self.disk.sync_folder(Folder::Snapshots)?)
+    }
+
+    /// Creates the file that a transfer fills.
+    pub(super) fn create_incoming(&self, last: Option<LogId>) -> Result<Arc<dyn DiskFile>, DiskError> {
+        Ok(self.disk.create(Folder::Snapshots, &name::incoming(last))?.into())
+    }
+
+    /// Forgets a transfer that another one replaces.
+    pub(super) fn remove_incoming(&self, last: Option<LogId>) -> Result<(), DiskError> {
+        self.disk.remove(Folder::Snapshots, &name::incoming(last))
+    }
+
+    /// Opens and fully checks a received file.
+    pub(super) fn open_incoming(&self, last: Option<LogId>) -> Result<SnapshotFile, SnapshotError> {
+        let snapshot = self.open_file(&name::incoming(last))?;
+        snapshot.verify()?;
+        Ok(snapshot)
+    }
+
+    fn copy(&self, snapshot: &SnapshotFile, to: &str) -> Result<(), DiskError> {
+        let copy = self.disk.create(Folder::Snapshots, to)?;
+        let mut at = 0;
+        while at < snapshot.length_bytes() {
+            let piece = snapshot.file().read_at(at, COPY_BYTES)?;
+            copy.write_at(at, &piece)?;
+            at += piece.len().max(1) as u64;
+        }
+        copy.sync()
+    }
+
+    fn publish(&self, temporary: &str, last: Option<LogId>) -> Result<(), SnapshotError> {
+        let complete = name::complete(last);
+        self.disk.rename(Folder::Snapshots, temporary, &complete)?;
+        self.disk.sync_folder(Folder::Snapshots)?;
+        let published = self.open_file(&complete)?;
+        *self.current.lock() = Some(Arc::new(published));
+        Ok(())
+    }
+
+    fn open_file(&self, name: &str) -> Result<SnapshotFile, SnapshotError> {
+        let place = self.disk.describe(Folder::Snapshots, name);
+        let file = self.disk.open(Folder::Snapshots, name)?;
+        let file = file.ok_or_else(|| DiskError::new("open", place.clone(), "no such file"))?;
+        let snapshot = SnapshotFile::open(file.into(), name.to_owned(), place.clone())?;
+        if snapshot.cell() != self.cell {
+            let (found, expected) = (snapshot.cell().to_owned(), self.cell.clone());
+            return Err(SnapshotError::OtherCell { file: place, found, expected });
+        }
+        Ok(snapshot)
+    }
+}

@@ -1,0 +1,140 @@
+//! How a RocksDB is opened here: nothing acknowledged may be dropped silently, and nothing may grow without bound.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use paceline_replica::{DiskError, Visit};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+    ReadOptions, WriteBatch, WriteOptions,
+};
+
+use crate::StoreError;
+
+/// A write-ahead log beyond this is flushed into tables: bounds the time to open after a crash.
+const WAL_LIMIT_BYTES: u64 = 128 * 1024 * 1024;
+/// RocksDB's own info log: two small files are enough to see its last complaints.
+const INFO_LOG_BYTES: usize = 1024 * 1024;
+/// How many of them are kept.
+const INFO_LOG_FILES: usize = 2;
+/// Open tables per database; a log holds far fewer, history a few hundred.
+const OPEN_FILES: i32 = 512;
+/// One flush and one compaction at a time: the cores belong to the master.
+const BACKGROUND_JOBS: i32 = 2;
+
+/// A column family and the size of its write buffer.
+#[derive(Clone, Copy)]
+pub struct Family {
+    pub name: &'static str,
+    pub write_buffer_bytes: usize,
+}
+
+/// An open database.
+pub struct Database {
+    db: DB,
+    path: PathBuf,
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // The default would stop quietly before a damaged record and drop acknowledged entries behind it. This refuses to
+    // open on damage anywhere but in the unsynced tail.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_paranoid_checks(true);
+    options.set_manual_wal_flush(false);
+    // A recycled file could show old records behind the new tail.
+    options.set_recycle_log_file_num(0);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_max_total_wal_size(WAL_LIMIT_BYTES);
+    options.set_log_level(LogLevel::Warn);
+    options.set_max_log_file_size(INFO_LOG_BYTES);
+    options.set_keep_log_file_num(INFO_LOG_FILES);
+    options.set_stats_dump_period_sec(0);
+    options.set_max_open_files(OPEN_FILES);
+    options.set_max_background_jobs(BACKGROUND_JOBS);
+    options
+}
+
+impl Database {
+    /// Opens or creates the database with these column families.
+    pub fn open(path: &Path, families: &[Family]) -> Result<Self, StoreError> {
+        let descriptors = families.iter().map(|family| {
+            let mut options = Options::default();
+            options.set_write_buffer_size(family.write_buffer_bytes);
+            options.set_compression_type(DBCompressionType::None);
+            ColumnFamilyDescriptor::new(family.name, options)
+        });
+        let opened = DB::open_cf_descriptors(&options(), path, descriptors);
+        let db = opened
+            .map_err(|error| StoreError::Database { path: path.to_owned(), cause: error.to_string() })?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    pub fn describe(&self, family: &str) -> String {
+        format!("{} ({family})", self.path.display())
+    }
+
+    pub fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("every family that is used was opened")
+    }
+
+    fn error(&self, action: &'static str) -> impl FnOnce(rocksdb::Error) -> DiskError {
+        let target = self.path.display().to_string();
+        move |error| DiskError::new(action, target, error)
+    }
+
+    /// Applies a batch without waiting for the disk.
+    pub fn write(&self, batch: WriteBatch) -> Result<(), DiskError> {
+        self.db.write(batch).map_err(self.error("write"))
+    }
+
+    /// Applies a batch and waits until it is on the disk.
+    pub fn write_synced(&self, batch: WriteBatch) -> Result<(), DiskError> {
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.db.write_opt(batch, &synced).map_err(self.error("write"))
+    }
+
+    /// Makes everything written durable.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        self.db.flush_wal(true).map_err(self.error("sync"))
+    }
+
+    pub fn read(&self, family: &'static str, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        let value = self.db.get_pinned_cf(self.family(family), key).map_err(self.error("read"))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Visits keys from `from` up to `to`, or to the end.
+    pub fn range(
+        &self,
+        family: &'static str,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), DiskError> {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        if let Some(to) = to {
+            options.set_iterate_upper_bound(to);
+        }
+        let mut at = self.db.raw_iterator_cf_opt(self.family(family), options);
+        at.seek(from);
+        while let Some((key, value)) = at.item() {
+            if visit(key, value).is_break() {
+                return Ok(());
+            }
+            at.next();
+        }
+        // An iterator that ends may have failed.
+        at.status().map_err(self.error("read"))
+    }
+
+    /// Drops whole table files whose keys all lie from `first` to `last`, both inclusive.
+    pub fn drop_files(&self, family: &'static str, first: &[u8], last: &[u8]) -> Result<(), DiskError> {
+        let dropped = self.db.delete_file_in_range_cf(self.family(family), first, last);
+        dropped.map_err(self.error("reclaim"))
+    }
+}
