@@ -194,6 +194,10 @@ impl Client {
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
         let began = tokio::time::Instant::now();
+        if self.core.ids.floor() == Revision(0) {
+            // A new client of a cell that has forgotten old ones must show that its ids are new.
+            self.cell().config().await?;
+        }
         let issued = timeout(self.within, self.core.ids.issue()).await.map_err(|_| self.no_room())?;
         request.stamp(issued.id.into());
         let left = self.within.saturating_sub(began.elapsed());

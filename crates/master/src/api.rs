@@ -1,0 +1,104 @@
+//! The gRPC services of a master: each turns a request into commands or a view, and the answer into a reply.
+//!
+//! No decision is made here. Who may call what is `identity`'s table; what a request means is the cell's business.
+
+mod caller;
+mod cell;
+mod directory;
+mod jobs;
+mod links;
+mod nodes;
+mod shards;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use paceline_api::WATCH_MESSAGE_BYTES_MAX;
+use paceline_api::v1::cell_server::CellServer;
+use paceline_api::v1::jobs_server::JobsServer;
+use paceline_api::v1::master_directory_server::MasterDirectoryServer;
+use paceline_api::v1::master_link_server::MasterLinkServer;
+use paceline_api::v1::nodes_server::NodesServer;
+use paceline_api::v1::shards_server::ShardsServer;
+use paceline_cell::{CommandBody, Reply};
+use paceline_identity::{Credentials, grpc};
+use paceline_replica::Replica;
+use paceline_types::Revision;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::config::MasterConfig;
+use crate::leader::{LinkEvent, LinksAnswer, Question};
+use crate::pages::Pages;
+use crate::proposer::Proposer;
+use crate::published::Published;
+use crate::reads::Reads;
+use crate::refuse;
+use caller::Caller;
+pub(crate) use links::unix_seconds;
+
+/// Largest request: an entry of 2 MiB in API encoding, with room for framing.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Largest reply: a watch message, which is never split, with room for framing.
+const REPLY_BYTES_MAX: usize = WATCH_MESSAGE_BYTES_MAX + (1 << 20);
+
+/// What every service needs.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub config: Arc<MasterConfig>,
+    pub replica: Arc<Replica>,
+    pub published: Arc<Published>,
+    pub proposer: Proposer,
+    pub reads: Reads,
+    pub credentials: Arc<Credentials>,
+    pub links: mpsc::Sender<LinkEvent>,
+    pub questions: mpsc::Sender<Question>,
+    pub pages: Arc<Pages>,
+    /// Numbers the streams of shards.
+    pub next_link: Arc<AtomicU64>,
+}
+
+impl Services {
+    /// Proposes one command for a caller; a refusal becomes a status.
+    async fn command(
+        &self,
+        caller: &Caller,
+        request: Option<paceline_api::v1::RequestId>,
+        body: CommandBody,
+    ) -> Result<(Revision, Reply), Status> {
+        let command = caller.command(request, body)?;
+        let proposed = self.proposer.propose(vec![command]).await.map_err(|error| refuse::proposal(&error))?;
+        match proposed.replies.into_iter().next() {
+            Some(Reply::Refused(refusal)) => Err(refuse::refused(&refusal)),
+            Some(reply) => Ok((proposed.revision, reply)),
+            None => Err(refuse::plain(paceline_api::v1::ErrorCode::Internal, "the entry was answered without a reply")),
+        }
+    }
+
+    /// What the leader's loop knows of links; nothing of it where another master leads.
+    async fn links(&self) -> LinksAnswer {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        if self.questions.send(Question::Links(reply)).await.is_err() {
+            return LinksAnswer::default();
+        }
+        answer.await.unwrap_or_default()
+    }
+
+    /// All services as one set of routes.
+    pub(crate) fn routes(self) -> Router {
+        let jobs = JobsServer::new(jobs::JobsService(self.clone()))
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(REPLY_BYTES_MAX);
+        let links = MasterLinkServer::new(links::LinkService(self.clone()))
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(REPLY_BYTES_MAX);
+        grpc(jobs)
+            .merge(grpc(links))
+            .merge(grpc(NodesServer::new(nodes::NodesService(self.clone()))))
+            .merge(grpc(ShardsServer::new(shards::ShardsService(self.clone()))))
+            .merge(grpc(MasterDirectoryServer::new(directory::DirectoryService(self.clone()))))
+            .merge(grpc(CellServer::new(cell::CellService(self))))
+    }
+}

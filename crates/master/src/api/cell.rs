@@ -1,0 +1,241 @@
+//! The cell service: status, configuration, snapshot, leadership.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use paceline_api::v1;
+use paceline_api::v1::cell_server::Cell as CellApi;
+use paceline_cell::{Cell, CommandBody, ConfigChange, Setting};
+use paceline_link::Liveness;
+use paceline_replica::{ReplicaStatus, ServerRole};
+use paceline_rules::Violation;
+use paceline_types::{JobState, Revision, TaskState};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Caller, Services};
+use crate::leader::LinksAnswer;
+use crate::{refuse, show};
+
+/// Pieces of a snapshot that wait for a slow reader: 1 MiB each.
+const WAITING_PIECES: usize = 4;
+
+pub(super) struct CellService(pub Services);
+
+type SnapshotStream = Pin<Box<dyn Stream<Item = Result<v1::SnapshotReply, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl CellApi for CellService {
+    type SnapshotStream = SnapshotStream;
+
+    async fn status(&self, request: Request<v1::CellStatusRequest>) -> Result<Response<v1::CellStatusReply>, Status> {
+        let v1::CellStatusRequest { read, at_revision } = request.into_inner();
+        let mut view = self.0.reads.view(read.as_ref()).await?;
+        if at_revision > view.revision().0 {
+            view = self.0.reads.at_least(Revision(at_revision)).await?;
+        }
+        if at_revision != 0 && at_revision != view.revision().0 {
+            let message = format!("only the digest of the view's own revision is kept, which is {}", view.revision());
+            return Err(refuse::plain(v1::ErrorCode::Behind, message));
+        }
+        let digest = digest(view.clone()).await?;
+        let links = self.0.links().await;
+        Ok(Response::new(self.status_reply(&view, digest, &links)))
+    }
+
+    async fn get_config(&self, request: Request<v1::GetConfigRequest>) -> Result<Response<v1::GetConfigReply>, Status> {
+        let view = self.0.reads.view(request.get_ref().read.as_ref()).await?;
+        let config = Some(config(&view));
+        Ok(Response::new(v1::GetConfigReply { revision: view.revision().0, config }))
+    }
+
+    async fn set_config(&self, request: Request<v1::SetConfigRequest>) -> Result<Response<v1::SetConfigReply>, Status> {
+        let caller = Caller::of(&request)?;
+        let v1::SetConfigRequest { request: id, config: change } = request.into_inner();
+        let change = change.ok_or_else(|| refuse::invalid_field("config", "", "what shall change"))?;
+        let body = CommandBody::SetConfig(config_change(change)?);
+        let (revision, _) = self.0.command(&caller, id, body).await?;
+        let view = self.0.reads.at_least(revision).await?;
+        Ok(Response::new(v1::SetConfigReply { revision: revision.0, config: Some(config(&view)) }))
+    }
+
+    async fn snapshot(&self, request: Request<v1::SnapshotRequest>) -> Result<Response<SnapshotStream>, Status> {
+        let view = self.0.reads.view(request.get_ref().read.as_ref()).await?;
+        let (sender, receiver) = mpsc::channel(WAITING_PIECES);
+        // A thread of its own: encoding a large state would hold up a worker. It ends when the reader goes.
+        tokio::task::spawn_blocking(move || send_pieces(&view, &sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<v1::TransferLeadershipRequest>,
+    ) -> Result<Response<v1::TransferLeadershipReply>, Status> {
+        let v1::TransferLeadershipRequest { to, if_term, .. } = request.into_inner();
+        let status = self.0.replica.status();
+        // A term that has passed means that the leadership has moved already: a retry only hears who leads now.
+        if if_term == 0 || if_term == status.term {
+            let to = (!to.is_empty()).then_some(to);
+            self.0.replica.transfer_leadership(to).await.map_err(|error| transfer(&error))?;
+        }
+        let status = self.0.replica.status();
+        Ok(Response::new(v1::TransferLeadershipReply {
+            revision: self.0.published.view().revision().0,
+            leader: status.leader.map(|leader| leader.name).unwrap_or_default(),
+            term: status.term,
+        }))
+    }
+}
+
+impl CellService {
+    fn status_reply(&self, view: &Cell, digest: [u8; 32], links: &LinksAnswer) -> v1::CellStatusReply {
+        let status = self.0.replica.status();
+        let log_bytes = self.0.replica.log_bytes_written();
+        let task_transitions = self.0.published.transitions();
+        v1::CellStatusReply {
+            revision: view.revision().0,
+            cell: self.0.config.cell.clone(),
+            leader: status.leader.as_ref().map(|leader| leader.name.clone()).unwrap_or_default(),
+            term: status.term,
+            generation: view.generation().0,
+            feature_level: view.feature_level().0,
+            state_digest: Some(v1::StateDigest { revision: view.revision().0, digest: digest.to_vec().into() }),
+            masters: self.masters(&status),
+            shards: view.shards().map(|shard| show::shard(shard, links)).collect(),
+            nodes: Some(node_counts(view, links)),
+            jobs: Some(job_counts(view)),
+            tasks: Some(task_totals(view)),
+            log_bytes,
+            task_transitions,
+            log_bytes_per_transition_milli: log_bytes.saturating_mul(1_000).checked_div(task_transitions).unwrap_or(0),
+            answered_by: self.0.config.name.clone(),
+            cell_clock_ms: view.clock_ms(),
+        }
+    }
+
+    fn masters(&self, status: &ReplicaStatus) -> Vec<v1::Master> {
+        let days_left = self.0.credentials.days_left(super::links::unix_seconds());
+        let master = |member: &paceline_replica::Member| {
+            let own = member.name == self.0.config.name;
+            let leads = status.leader.as_ref().is_some_and(|leader| leader.raft_id == member.raft_id);
+            let votes = status.voters.iter().any(|voter| voter.raft_id == member.raft_id);
+            let role = match status.role {
+                _ if leads => v1::MasterRole::Leader,
+                ServerRole::Candidate if own => v1::MasterRole::Candidate,
+                _ if votes => v1::MasterRole::Follower,
+                _ => v1::MasterRole::Learner,
+            };
+            v1::Master {
+                id: member.raft_id,
+                name: member.name.clone(),
+                api_address: member.api_address.clone(),
+                role: role.into(),
+                up: own.then_some(true),
+                certificate_days_left: own.then_some(days_left),
+                matched_revision: status.matched.get(&member.raft_id).copied().flatten(),
+            }
+        };
+        status.members.iter().map(master).collect()
+    }
+}
+
+/// Computed on a thread of its own: it reads the whole state.
+async fn digest(view: Arc<Cell>) -> Result<[u8; 32], Status> {
+    let failed = |error: tokio::task::JoinError| refuse::plain(v1::ErrorCode::Internal, error.to_string());
+    tokio::task::spawn_blocking(move || view.digest()).await.map_err(failed)
+}
+
+fn send_pieces(view: &Cell, sender: &mpsc::Sender<Result<v1::SnapshotReply, Status>>) {
+    let revision = view.revision().0;
+    let mut chunks = view.snapshot_chunks().peekable();
+    let mut piece = 0;
+    while let Some(data) = chunks.next() {
+        let last = chunks.peek().is_none();
+        let end = last.then(|| v1::SnapshotEnd { digest: view.digest().to_vec().into(), pieces: piece + 1 });
+        let reply = v1::SnapshotReply { revision, piece, data, end };
+        if sender.blocking_send(Ok(reply)).is_err() {
+            return;
+        }
+        piece += 1;
+    }
+}
+
+fn node_counts(view: &Cell, links: &LinksAnswer) -> v1::NodeCounts {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let heard = |wanted: fn(&Liveness) -> bool| links.nodes.values().filter(|node| wanted(&node.liveness)).count();
+    v1::NodeCounts {
+        up: count(heard(|liveness| matches!(liveness, Liveness::Up))),
+        suspect: count(heard(|liveness| matches!(liveness, Liveness::Suspect { .. }))),
+        draining: count(view.nodes().filter(|node| node.draining).count()),
+        total: count(view.node_count()),
+    }
+}
+
+fn job_counts(view: &Cell) -> v1::JobCounts {
+    let mut counts = v1::JobCounts::default();
+    for job in view.jobs() {
+        *match job.state {
+            JobState::Active => &mut counts.active,
+            JobState::Stopping => &mut counts.stopping,
+            JobState::Succeeded => &mut counts.succeeded,
+            JobState::Failed => &mut counts.failed,
+            JobState::Killed => &mut counts.killed,
+        } += 1;
+    }
+    counts
+}
+
+fn task_totals(view: &Cell) -> v1::TaskTotals {
+    let total = |state: TaskState| view.jobs().map(|job| u64::from(job.count(state))).sum();
+    v1::TaskTotals {
+        pending: total(TaskState::Pending),
+        assigned: total(TaskState::Assigned),
+        running: total(TaskState::Running),
+        stopping: total(TaskState::Stopping),
+        succeeded: total(TaskState::Succeeded),
+        failed: total(TaskState::Failed),
+        killed: total(TaskState::Killed),
+        lost: total(TaskState::Lost),
+    }
+}
+
+fn config(view: &Cell) -> v1::CellConfig {
+    let config = view.config();
+    v1::CellConfig {
+        settings: Setting::ALL.iter().map(|&key| (key.as_str().to_owned(), config.value(key))).collect(),
+        failure_domains: Some(v1::FailureDomains { labels: config.failure_domains.clone() }),
+    }
+}
+
+fn config_change(change: v1::CellConfig) -> Result<ConfigChange, Status> {
+    let mut unknown = Vec::new();
+    let mut settings = std::collections::BTreeMap::new();
+    for (word, value) in change.settings {
+        match Setting::ALL.iter().find(|setting| setting.as_str() == word) {
+            Some(&setting) => {
+                settings.insert(setting, value);
+            }
+            None => {
+                let words: Vec<&str> = Setting::ALL.iter().map(|setting| setting.as_str()).collect();
+                let expected = format!("one of {}", words.join(", "));
+                unknown.push(Violation { field: format!("config.{word}"), value: value.to_string(), expected });
+            }
+        }
+    }
+    if !unknown.is_empty() {
+        return Err(refuse::invalid(&unknown));
+    }
+    Ok(ConfigChange { settings, failure_domains: change.failure_domains.map(|domains| domains.labels) })
+}
+
+fn transfer(error: &paceline_replica::TransferError) -> Status {
+    use paceline_replica::TransferError;
+    match error {
+        TransferError::NotLeader { leader } => refuse::not_leader(leader.as_ref()),
+        TransferError::NoSuchVoter { .. } => refuse::plain(v1::ErrorCode::NotFound, error.to_string()),
+        TransferError::NoOtherVoter => refuse::plain(v1::ErrorCode::Conflict, error.to_string()),
+        _ => refuse::plain(v1::ErrorCode::Unavailable, error.to_string()),
+    }
+}

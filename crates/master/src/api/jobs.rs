@@ -1,0 +1,215 @@
+//! The jobs service.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::Stream;
+use paceline_api::v1::jobs_server::Jobs;
+use paceline_api::{TASKS_PER_PAGE_MAX, checked_spec, job_state, task_state, v1};
+use paceline_cell::{Cell, CommandBody, Job, JobSelector, Reply, TaskView};
+use paceline_types::{AttemptId, IndexRange, IndexSet, JobState, NodeId, TaskIndex, TaskState};
+use tonic::{Request, Response, Status};
+
+use super::watch::watch;
+use super::{Caller, Services};
+use crate::leader::Question;
+use crate::pages::{self, Page};
+use crate::proposer::unix_ms;
+use crate::{refuse, show};
+
+/// Jobs in a page that does not say how many, and at most.
+const JOBS_PER_PAGE: u32 = 100;
+const JOBS_PER_PAGE_MAX: u32 = 1_000;
+/// Tasks in a page that does not say how many.
+const TASKS_PER_PAGE: u32 = 1_000;
+
+pub(super) struct JobsService(pub Services);
+
+type LogsStream = Pin<Box<dyn Stream<Item = Result<v1::LogsReply, Status>> + Send>>;
+type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchReply, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Jobs for JobsService {
+    type LogsStream = LogsStream;
+    type WatchStream = WatchStream;
+
+    async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::SubmitJobReply>, Status> {
+        let caller = Caller::of(&request)?;
+        let v1::SubmitJobRequest { request: id, spec } = request.into_inner();
+        let spec = spec.ok_or_else(|| refuse::invalid_field("spec", "", "a job specification"))?;
+        // Validated before it is proposed, against the view's limits; apply checks again against its own.
+        let view = self.0.published.view();
+        let spec = Arc::new(checked_spec(spec, &view.config().limits).map_err(|violations| refuse::invalid(&violations))?);
+        let body = CommandBody::SubmitJob { spec, submitted_unix_ms: unix_ms() };
+        match self.0.command(&caller, id, body).await? {
+            (revision, Reply::JobSubmitted { uid, existing }) => {
+                Ok(Response::new(v1::SubmitJobReply { revision: revision.0, uid: Some(uid.into()), existing }))
+            }
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    async fn stop(&self, request: Request<v1::StopJobRequest>) -> Result<Response<v1::StopJobReply>, Status> {
+        let caller = Caller::of(&request)?;
+        let v1::StopJobRequest { request: id, job } = request.into_inner();
+        let body = CommandBody::StopJob { job: show::selector(job)? };
+        match self.0.command(&caller, id, body).await? {
+            (revision, Reply::JobStopping { uid, state }) => Ok(Response::new(v1::StopJobReply {
+                revision: revision.0,
+                uid: Some(uid.into()),
+                state: v1::JobState::from(state).into(),
+            })),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobReply>, Status> {
+        let caller = Caller::of(&request)?;
+        let v1::DeleteJobRequest { request: id, job } = request.into_inner();
+        let body = CommandBody::DeleteJob { job: show::selector(job)? };
+        match self.0.command(&caller, id, body).await? {
+            (revision, Reply::JobDeleted { uid }) => {
+                Ok(Response::new(v1::DeleteJobReply { revision: revision.0, uid: Some(uid.into()) }))
+            }
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    async fn get(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobReply>, Status> {
+        let v1::GetJobRequest { read, job } = request.into_inner();
+        let selector = show::selector(job)?;
+        let view = self.0.reads.view(read.as_ref()).await?;
+        let job = find(&view, &selector)?;
+        let job = Some(show::job_status(&view, job, true));
+        Ok(Response::new(v1::GetJobReply { revision: view.revision().0, job }))
+    }
+
+    async fn list(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsReply>, Status> {
+        let request = request.into_inner();
+        let size = pages::size(request.page_size, JOBS_PER_PAGE, JOBS_PER_PAGE_MAX)?;
+        let states: Vec<JobState> =
+            request.states.iter().map(|&code| job_state("states", code)).collect::<Result<_, _>>()?;
+        let page = self.page(&request.page_token, request.read.as_ref()).await?;
+        let wanted = |job: &&Job| {
+            (states.is_empty() || states.contains(&job.state)) && job.name.starts_with(&request.name_prefix)
+        };
+        let mut rest = page.view.jobs().rev().filter(wanted).skip(position(&page));
+        let jobs: Vec<v1::JobStatus> =
+            rest.by_ref().take(size).map(|job| show::job_status(&page.view, job, false)).collect();
+        let next_page_token = match rest.next() {
+            Some(_) => self.0.pages.token(&page.view, page.position + jobs.len() as u64),
+            None => Bytes::new(),
+        };
+        Ok(Response::new(v1::ListJobsReply { revision: page.view.revision().0, jobs, next_page_token }))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<v1::ListTasksReply>, Status> {
+        let request = request.into_inner();
+        let size = pages::size(request.page_size, TASKS_PER_PAGE, TASKS_PER_PAGE_MAX)?;
+        let states: Vec<TaskState> =
+            request.states.iter().map(|&code| task_state("states", code)).collect::<Result<_, _>>()?;
+        let only = request.tasks.map(IndexSet::try_from).transpose()?;
+        let selector = show::selector(request.job)?;
+        let page = self.page(&request.page_token, request.read.as_ref()).await?;
+        let job = find(&page.view, &selector)?;
+        let wanted = |task: TaskIndex, state: TaskState| {
+            (states.is_empty() || states.contains(&state)) && only.as_ref().is_none_or(|only| only.contains(task))
+        };
+        let first = TaskIndex(u32::try_from(page.position).unwrap_or(u32::MAX));
+        let (found, next) = tasks_from(job, first, size, wanted);
+        let pids = self.pids(job, &found).await;
+        let tasks = found.iter().zip(pids).map(|((index, task), pid)| show::task(&page.view, *index, task, pid));
+        Ok(Response::new(v1::ListTasksReply {
+            revision: page.view.revision().0,
+            uid: Some(job.uid.into()),
+            tasks: tasks.collect(),
+            next_page_token: next.map(|next| self.0.pages.token(&page.view, u64::from(next.0))).unwrap_or_default(),
+        }))
+    }
+
+    async fn logs(&self, _request: Request<v1::LogsRequest>) -> Result<Response<LogsStream>, Status> {
+        let message = "output of tasks is not carried through the cell yet: it is in the agent's data folder on the node";
+        Err(refuse::plain(v1::ErrorCode::Unsupported, message))
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
+        let v1::WatchRequest { read, after_revision, job } = request.into_inner();
+        let view = self.0.reads.view(read.as_ref()).await?;
+        let job = match job {
+            Some(job) => Some(find(&view, &show::selector(Some(job))?)?.uid),
+            None => None,
+        };
+        Ok(Response::new(Box::pin(watch(self.0.published.clone(), &view, after_revision, job))))
+    }
+}
+
+impl JobsService {
+    /// The page that a token names, or the first page of a new view.
+    async fn page(&self, token: &[u8], read: Option<&v1::ReadOptions>) -> Result<Page, Status> {
+        match self.0.pages.find(token)? {
+            Some(page) => Ok(page),
+            None => Ok(Page { view: self.0.reads.view(read).await?, position: 0 }),
+        }
+    }
+
+    /// Process ids of tasks that are on nodes, from the leader's soft state.
+    async fn pids(&self, job: &Job, tasks: &[(TaskIndex, TaskView)]) -> Vec<Option<u32>> {
+        let ask = |(index, task): &(TaskIndex, TaskView)| -> Option<(NodeId, AttemptId)> {
+            let node = task.node.filter(|_| task.state.is_on_node())?;
+            Some((node, AttemptId { job: job.uid, task: *index, attempt: task.attempt }))
+        };
+        let asked: Vec<Option<(NodeId, AttemptId)>> = tasks.iter().map(ask).collect();
+        let known: Vec<(NodeId, AttemptId)> = asked.iter().flatten().copied().collect();
+        if known.is_empty() {
+            return vec![None; tasks.len()];
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let sent = self.0.questions.send(Question::Pids(known, reply)).await;
+        let mut answers = match sent {
+            Ok(()) => answer.await.unwrap_or_default().into_iter(),
+            Err(_) => Vec::new().into_iter(),
+        };
+        asked.iter().map(|asked| asked.as_ref().and_then(|_| answers.next().flatten())).collect()
+    }
+}
+
+fn position(page: &Page) -> usize {
+    usize::try_from(page.position).unwrap_or(usize::MAX)
+}
+
+/// Up to `size` wanted tasks from an index on, and where the next page begins.
+fn tasks_from(
+    job: &Job,
+    first: TaskIndex,
+    size: usize,
+    wanted: impl Fn(TaskIndex, TaskState) -> bool,
+) -> (Vec<(TaskIndex, TaskView)>, Option<TaskIndex>) {
+    let mut found = Vec::new();
+    let Some(rest) = IndexRange::new(first.0, job.spec.tasks.saturating_sub(1)) else { return (found, None) };
+    for (range, task) in job.task_runs_in(rest) {
+        for index in range.iter().filter(|&index| wanted(index, task.state)) {
+            if found.len() == size {
+                return (found, Some(index));
+            }
+            found.push((index, task));
+        }
+    }
+    (found, None)
+}
+
+/// The job that a selector means in a view.
+fn find<'v>(view: &'v Cell, selector: &JobSelector) -> Result<&'v Job, Status> {
+    let (job, name) = match selector {
+        JobSelector::Name(name) => (view.job_by_name(name), name.clone()),
+        JobSelector::Uid(uid) => (view.job(*uid), uid.to_string()),
+    };
+    job.ok_or_else(|| refuse::plain(v1::ErrorCode::NotFound, format!("there is no job `{name}`")))
+}
+
+fn unexpected(reply: &Reply) -> Status {
+    refuse::plain(v1::ErrorCode::Internal, format!("the cell answered with {reply:?}"))
+}

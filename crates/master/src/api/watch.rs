@@ -1,0 +1,101 @@
+//! A watch: every committed change after a revision, one message per revision, in order, from this replica's ring.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use paceline_api::v1::{self, watch_reply::Message};
+use paceline_cell::Cell;
+use paceline_types::{JobUid, Revision};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::published::Published;
+use crate::show;
+
+/// Messages that wait for a slow watcher; then reading the ring pauses, and the ring's own bound decides.
+const WAITING_MESSAGES: usize = 64;
+/// Revisions read from the ring at once.
+const CHANGES_AT_ONCE: usize = 64;
+/// A watcher hears something at least this often, so that it can resume from a recent revision.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// Begins a watch after a revision; 0 is from this view on.
+pub(super) fn watch(
+    published: Arc<Published>,
+    view: &Cell,
+    after_revision: u64,
+    job: Option<JobUid>,
+) -> impl Stream<Item = Result<v1::WatchReply, Status>> + Send + 'static {
+    let seen = if after_revision == 0 { view.revision() } else { Revision(after_revision) };
+    let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
+    tokio::spawn(async move {
+        // A watcher that went away is no error: the stream ends.
+        let _ = Watcher { published, job, seen, sender }.run().await;
+    });
+    ReceiverStream::new(receiver)
+}
+
+struct Watcher {
+    published: Arc<Published>,
+    job: Option<JobUid>,
+    /// Everything up to here was sent.
+    seen: Revision,
+    sender: mpsc::Sender<Result<v1::WatchReply, Status>>,
+}
+
+/// The watcher does not listen any more.
+struct Gone;
+
+impl Watcher {
+    async fn run(mut self) -> Result<(), Gone> {
+        let mut revisions = self.published.subscribe();
+        // First where the watch begins: the caller can resume from it whatever happens next.
+        self.send(Message::Progress(v1::Progress { revision: self.seen.0 })).await?;
+        loop {
+            if !self.send_changes().await? {
+                return Ok(());
+            }
+            let news = async { revisions.wait_for(|revision| *revision > self.seen).await.is_ok() };
+            tokio::select! {
+                () = self.sender.closed() => return Err(Gone),
+                waited = timeout(PROGRESS_EVERY, news) => match waited {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    Err(_) => self.send(Message::Progress(v1::Progress { revision: self.seen.0 })).await?,
+                },
+            }
+        }
+    }
+
+    /// Sends what the ring has; false when it no longer has all of it.
+    async fn send_changes(&mut self) -> Result<bool, Gone> {
+        loop {
+            let view = self.published.view();
+            if self.seen >= view.revision() {
+                return Ok(true);
+            }
+            let Ok(changes) = self.published.changes_after(self.seen, CHANGES_AT_ONCE) else {
+                let resync = v1::Resync { revision: view.revision().0, oldest_revision: self.published.oldest().0 };
+                self.send(Message::Resync(resync)).await?;
+                return Ok(false);
+            };
+            let whole = changes.len() < CHANGES_AT_ONCE;
+            for (revision, events) in changes {
+                if let Some(change) = show::change(&view, revision, &events, self.job) {
+                    self.send(Message::Change(change)).await?;
+                }
+                self.seen = self.seen.max(revision);
+            }
+            if whole {
+                self.seen = self.seen.max(view.revision());
+            }
+        }
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Gone> {
+        self.sender.send(Ok(v1::WatchReply { message: Some(message) })).await.map_err(|_| Gone)
+    }
+}

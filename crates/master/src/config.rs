@@ -1,0 +1,35 @@
+//! What a master is told when it starts.
+
+use paceline_replica::Timings;
+
+/// Who the master is and where it is reached. Names come from its certificate.
+#[derive(Clone, Debug)]
+pub struct MasterConfig {
+    /// The cell's name.
+    pub cell: String,
+    /// The master's name, as in its certificate.
+    pub name: String,
+    /// Its Raft id, never used again after removal.
+    pub raft_id: u64,
+    /// Where clients and shards reach it, `host:port`.
+    pub api_address: String,
+    /// Where the other masters reach it, `host:port`.
+    pub peer_address: String,
+    /// Begin a new cell with this master and these others, if its disk is pristine. Nothing: join what there is.
+    pub bootstrap: Option<Vec<Founder>>,
+    /// A port on loopback that says nothing but healthy or not, without certificates.
+    pub health_port: Option<u16>,
+    /// Raft's clocks.
+    pub timings: Timings,
+}
+
+/// Another master of a cell that begins. Its Raft id and disk are learnt from itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founder {
+    /// Its name, as in its certificate.
+    pub name: String,
+    /// Where the other masters reach it, `host:port`.
+    pub peer_address: String,
+    /// Where clients and shards reach it, `host:port`.
+    pub api_address: String,
+}

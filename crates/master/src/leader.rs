@@ -1,0 +1,164 @@
+//! What only the leader does: the hub of the links, the scheduling passes, the cell clock.
+//!
+//! ```text
+//! links ─► hub ─┐                         ┌─► proposals (settled: back to hub, scheduler)
+//! view ─► pass ─┼─► one owner task, no locks ─┤
+//! timer ────────┘                         └─► orders to shards
+//! ```
+//!
+//! One owner task with one state, which exists only while this replica leads and has applied its own term's first
+//! entry; losing the leadership drops all of it, hub, scheduler and links.
+
+mod assigned;
+mod event;
+mod proposals;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use paceline_cell::Cell;
+use paceline_link::Liveness;
+use paceline_replica::{Replica, ReplicaStatus};
+use paceline_types::{AttemptId, NodeId, Revision, ShardName};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::proposer::Proposer;
+use crate::published::Published;
+
+pub(crate) use assigned::shard_list;
+pub(crate) use event::{LinkEvent, Outbox};
+use event::Settled;
+use state::Leading;
+
+/// How often the hub looks at its clocks and the cell clock may move: a tenth of a detection period.
+const TIMER: Duration = Duration::from_millis(500);
+/// Frames of shards that wait for the loop: a batch each. Beyond it shards' streams are read no further.
+pub(crate) const LINK_EVENTS_MAX: usize = 1_024;
+/// Questions that wait for the loop; beyond it the asker waits.
+pub(crate) const QUESTIONS_MAX: usize = 256;
+
+/// What the API asks of the leader's soft state.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// Which nodes are heard, and through which shards.
+    Links(oneshot::Sender<LinksAnswer>),
+    /// Process ids of attempts.
+    Pids(Vec<(NodeId, AttemptId)>, oneshot::Sender<Vec<Option<u32>>>),
+}
+
+/// The leader's knowledge of its links; soft, and empty where another master leads.
+#[derive(Debug, Default)]
+pub(crate) struct LinksAnswer {
+    /// Every node of the leader's view.
+    pub nodes: BTreeMap<NodeId, NodeLink>,
+    /// Connected shards, with how many nodes speak through each.
+    pub shards: BTreeMap<ShardName, u64>,
+}
+
+/// What the leader knows of one node's link.
+#[derive(Debug)]
+pub(crate) struct NodeLink {
+    pub liveness: Liveness,
+    pub shard: Option<ShardName>,
+    pub silent_ms: Option<u64>,
+}
+
+/// Everything that the loop needs from outside.
+pub(crate) struct LeaderLoop {
+    pub replica: Arc<Replica>,
+    pub published: Arc<Published>,
+    pub proposer: Proposer,
+    pub links: mpsc::Receiver<LinkEvent>,
+    pub questions: mpsc::Receiver<Question>,
+}
+
+impl LeaderLoop {
+    /// Runs until the channels close.
+    pub(crate) async fn run(mut self) {
+        let mut status = self.replica.subscribe();
+        let mut revisions = self.published.subscribe();
+        let mut timer = interval(TIMER);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut proposals: JoinSet<Settled> = JoinSet::new();
+        let started = Instant::now();
+        let mut leading = None;
+        self.follow_status(&mut status, &mut leading);
+        loop {
+            let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tokio::select! {
+                changed = status.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.follow_status(&mut status, &mut leading);
+                }
+                changed = revisions.changed(), if leading.is_some() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let _ = *revisions.borrow_and_update();
+                }
+                event = self.links.recv() => match event {
+                    None => return,
+                    Some(event) => if let Some(leading) = &mut leading {
+                        leading.on_link(event, &self.published.view(), now_ms);
+                    },
+                },
+                Some(question) = self.questions.recv() => answer(leading.as_ref(), question, &self.published.view(), now_ms),
+                Some(settled) = proposals.join_next(), if !proposals.is_empty() => {
+                    match (settled, &mut leading) {
+                        (Ok(settled), Some(leading)) => leading.on_settled(settled, &self.published.view(), now_ms),
+                        (Ok(_), None) => {}
+                        (Err(error), _) => tracing::error!(%error, "a proposal's task failed"),
+                    }
+                }
+                _ = timer.tick() => if let Some(leading) = &mut leading {
+                    leading.on_timer(&self.published.view(), now_ms);
+                },
+            }
+            if let Some(leading) = &mut leading {
+                leading.on_view(&self.published, now_ms);
+                leading.propose(&self.proposer, &mut proposals);
+            }
+        }
+    }
+
+    /// Takes office or leaves it.
+    fn follow_status(&self, status: &mut watch::Receiver<ReplicaStatus>, leading: &mut Option<Leading>) {
+        let now = status.borrow_and_update();
+        let term = now.leading.then_some(now.term);
+        if leading.as_ref().map(Leading::term) == term {
+            return;
+        }
+        *leading = term.map(|term| {
+            let view = self.published.view();
+            tracing::info!(term, revision = %view.revision(), "this master leads");
+            Leading::new(term, &view)
+        });
+        if leading.is_none() {
+            tracing::info!("this master does not lead");
+        }
+    }
+}
+
+fn answer(leading: Option<&Leading>, question: Question, view: &Cell, now_ms: u64) {
+    // Whoever asked may have gone; then nobody misses the answer.
+    match question {
+        Question::Links(reply) => {
+            let _ = reply.send(leading.map(|leading| leading.links(view, now_ms)).unwrap_or_default());
+        }
+        Question::Pids(attempts, reply) => {
+            let pid = |(node, attempt): &(NodeId, AttemptId)| leading.and_then(|leading| leading.pid(*node, attempt));
+            let _ = reply.send(attempts.iter().map(pid).collect());
+        }
+    }
+}
+
+/// Where a new leader begins to read events.
+fn first_seen(view: &Cell) -> Revision {
+    view.revision()
+}

@@ -1,0 +1,98 @@
+//! The leader's applied view as the hub sees it.
+
+use std::collections::BTreeMap;
+
+use paceline_api::encode_spec;
+use paceline_cell::{Cell, Node};
+use paceline_link::message::{Desired, JobBody, OrderRun, ShardAddress, ShardList};
+use paceline_link::{Assigned, Known, NodeRecord};
+use paceline_types::{Attempt, FenceToken, IndexSet, JobUid, NodeId, NodeName, Revision, TaskIndex, TaskState, Term};
+
+/// A view and the term that orders made from it are fenced with.
+pub(crate) struct AssignedView<'a> {
+    pub cell: &'a Cell,
+    pub term: Term,
+}
+
+impl Assigned for AssignedView<'_> {
+    fn fence(&self) -> FenceToken {
+        FenceToken { generation: self.cell.generation(), term: self.term, revision: self.cell.revision() }
+    }
+
+    fn node(&self, name: &NodeName) -> Option<NodeRecord> {
+        self.cell.node_by_name(name).map(record)
+    }
+
+    fn orders(&self, node: NodeId) -> Vec<OrderRun> {
+        /// Attempts that one order names: a stop, or a start at one revision.
+        type Key = (JobUid, Attempt, Option<Revision>);
+        let mut groups: BTreeMap<Key, Vec<TaskIndex>> = BTreeMap::new();
+        let Some(node) = self.cell.node(node) else { return Vec::new() };
+        for (uid, attempt, tasks) in node.assignments() {
+            let Some(job) = self.cell.job(uid) else { continue };
+            for task in tasks.iter() {
+                if let Some(view) = job.task(task) {
+                    let start = (view.state != TaskState::Stopping).then_some(view.assigned);
+                    groups.entry((uid, attempt, start)).or_default().push(task);
+                }
+            }
+        }
+        let run = |((job, attempt, start), tasks): (Key, Vec<TaskIndex>)| {
+            let desired = match start {
+                Some(assigned) => Desired::Run { assigned },
+                None => Desired::Stop { grace_ms: self.cell.job(job).map_or(0, |job| job.spec.template.grace_ms) },
+            };
+            OrderRun { job, attempt, tasks: tasks.into_iter().collect::<IndexSet>(), desired }
+        };
+        groups.into_iter().map(run).collect()
+    }
+
+    fn body(&self, job: JobUid) -> Option<JobBody> {
+        let found = self.cell.job(job)?;
+        Some(JobBody { job, version: found.spec_version, spec: encode_spec(&found.spec) })
+    }
+
+    fn known(&self, node: NodeId, job: JobUid, attempt: Attempt, task: TaskIndex) -> Known {
+        if job.revision > self.cell.revision() {
+            return Known::Newer;
+        }
+        let Some(view) = self.cell.job(job).and_then(|job| job.task(task)) else { return Known::Settled };
+        if attempt > view.attempt {
+            return Known::Newer;
+        }
+        match view.state {
+            _ if attempt < view.attempt || view.node != Some(node) => Known::Settled,
+            TaskState::Assigned => Known::Assigned,
+            TaskState::Running => Known::Running,
+            TaskState::Stopping => Known::Stopping,
+            _ => Known::Settled,
+        }
+    }
+
+    fn shards(&self) -> ShardList {
+        shard_list(self.cell)
+    }
+}
+
+/// The cell's shards as agents are told.
+pub(crate) fn shard_list(cell: &Cell) -> ShardList {
+    let address = |shard: &paceline_cell::Shard| ShardAddress {
+        id: shard.id,
+        name: shard.name.clone(),
+        address: shard.address.to_string(),
+    };
+    ShardList { version: cell.shard_list_version(), shards: cell.shards().map(address).collect() }
+}
+
+fn record(node: &Node) -> NodeRecord {
+    NodeRecord {
+        id: node.id,
+        epoch: node.epoch,
+        instance: node.instance,
+        boot: node.boot,
+        capacity: node.capacity,
+        labels: node.agent_labels().clone(),
+        capabilities: node.capabilities.to_vec(),
+        replaceable: node.replaceable,
+    }
+}

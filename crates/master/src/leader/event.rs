@@ -1,0 +1,59 @@
+//! What the leader's loop hears, besides its clock and the view.
+
+use paceline_api::v1::MasterFrame;
+use paceline_link::LinkId;
+use paceline_link::message::{Hello, ShardMessage};
+use paceline_schedule::ProposalId;
+use paceline_types::{LinkSession, NodeName, ShardName};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::proposer::{ProposalError, Proposed};
+
+/// To one shard. Full means that the shard does not read: it is disconnected and comes back.
+pub(crate) type Outbox = mpsc::Sender<Result<MasterFrame, Status>>;
+
+/// From the streams of shards.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// A shard's stream began; its name was checked against its certificate.
+    Connected { link: LinkId, name: ShardName, address: String, outbox: Outbox },
+    /// What it said; signatures were checked.
+    Messages { link: LinkId, messages: Vec<ShardMessage> },
+    /// It ended.
+    Disconnected { link: LinkId },
+}
+
+/// Whose report, up to where.
+#[derive(Clone, Debug)]
+pub(crate) struct ReportKey {
+    pub node: NodeName,
+    pub session: LinkSession,
+    pub sequence: u64,
+}
+
+/// What a proposal was for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// To register a shard.
+    Shard { link: LinkId },
+    /// To take a silent shard from the list.
+    RemoveShard,
+    /// To register a node.
+    Node { hello: Box<Hello> },
+    /// To record what nodes reported, one command each.
+    Reports(Vec<ReportKey>),
+    /// To assign tasks, one command each.
+    Assign(Vec<ProposalId>),
+    /// To move the cell clock.
+    Tick,
+}
+
+/// A proposal that has its answer.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// The leadership that proposed it; another one's is not ours to act on.
+    pub term: u64,
+    pub purpose: Purpose,
+    pub outcome: Result<Proposed, ProposalError>,
+}

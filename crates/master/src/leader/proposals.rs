@@ -1,0 +1,85 @@
+//! What waits to be proposed, and how it becomes entries: like things travel together, within bounds.
+
+use std::time::Duration;
+
+use paceline_cell::{Command, CommandBody};
+use paceline_replica::ProposeError;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::event::{Purpose, Settled};
+use crate::proposer::{ProposalError, Proposer};
+
+/// Commands in one entry of reports or assignments: near 256 KiB at a few hundred bytes each, so that one entry
+/// neither delays its neighbours nor meets the entry limit.
+pub(crate) const COMMANDS_PER_ENTRY: usize = 512;
+/// First and longest pause before the same commands are proposed again.
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// One entry to propose.
+pub(crate) struct Draft {
+    pub purpose: Purpose,
+    pub commands: Vec<CommandBody>,
+}
+
+/// What follows a proposal without replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Again,
+    GiveUp,
+}
+
+/// As long as the leadership lasts, a draft is proposed again: a leader whose followers did not answer for a moment
+/// refuses proposals without being deposed, and what the hub waits for would otherwise never come.
+fn next(error: &ProposalError, leads: bool) -> Next {
+    match error {
+        ProposalError::TooLarge(_) | ProposalError::Replies { .. } => Next::GiveUp,
+        ProposalError::Replica(error) => match error {
+            ProposeError::NotLeader { .. } | ProposeError::Unknown { .. } | ProposeError::Overloaded { .. } if leads => {
+                Next::Again
+            }
+            _ => Next::GiveUp,
+        },
+    }
+}
+
+/// Proposes a draft on a task of its own. Drafts are safe to repeat (reports and registrations say what is so,
+/// assignments name the attempt they follow, ticks name the clock they start from), so an unknown outcome is asked
+/// again until it is known or the leadership is lost.
+pub(crate) fn spawn(draft: Draft, term: u64, proposer: &Proposer, proposals: &mut JoinSet<Settled>) {
+    let proposer = proposer.clone();
+    proposals.spawn(async move {
+        let commands: Vec<Command> = draft.commands.into_iter().map(Command::from).collect();
+        let mut pause = RETRY_FIRST;
+        let outcome = loop {
+            match proposer.propose(commands.clone()).await {
+                Err(error) if next(&error, proposer.leads(term)) == Next::Again => {
+                    tracing::debug!(%error, ?pause, "proposing again");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                outcome => break outcome,
+            }
+        };
+        if let Err(error @ (ProposalError::TooLarge(_) | ProposalError::Replies { .. })) = &outcome {
+            tracing::error!(%error, purpose = ?draft.purpose, "a proposal of the leader's own failed");
+        }
+        Settled { term, purpose: draft.purpose, outcome }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_is_refused_for_a_moment_proposes_again() {
+        let refused = || ProposalError::from(ProposeError::NotLeader { leader: None });
+        assert_eq!(next(&refused(), true), Next::Again);
+        assert_eq!(next(&refused(), false), Next::GiveUp);
+        let unknown = ProposalError::from(ProposeError::Unknown { cause: "a test".into() });
+        assert_eq!(next(&unknown, true), Next::Again);
+        assert_eq!(next(&ProposeError::Shutdown.into(), true), Next::GiveUp);
+    }
+}

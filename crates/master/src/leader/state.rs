@@ -1,0 +1,355 @@
+//! The state of a leadership: born with a term, dropped with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use paceline_api::v1::MasterFrame;
+use paceline_cell::{Cell, CommandBody, Event, Node, Reply, ReportedRun, ReportedState, TICK_STEP_MS_MAX};
+use paceline_link::message::{MasterMessage, Observed, ReportRun};
+use paceline_link::{Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal};
+use paceline_schedule::{PassLimits, Scheduler};
+use paceline_types::{AttemptId, NodeId, Revision, Term};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::JoinSet;
+
+use super::assigned::AssignedView;
+use super::event::{LinkEvent, Outbox, Purpose, ReportKey, Settled};
+use super::proposals::{COMMANDS_PER_ENTRY, Draft, spawn};
+use super::{LinksAnswer, NodeLink};
+use crate::proposer::Proposer;
+use crate::published::Published;
+use crate::refuse;
+
+/// How often the cell clock moves while anything can expire.
+const TICK_MS: u64 = 1_000;
+/// Revisions of changes read from the ring at once.
+const CHANGES_AT_ONCE: usize = 1_024;
+
+/// A leadership.
+pub(crate) struct Leading {
+    term: u64,
+    hub: Hub,
+    scheduler: Scheduler,
+    links: BTreeMap<LinkId, Outbox>,
+    /// Changes up to here were told to the hub.
+    seen: Revision,
+    /// The view that the last pass saw; nothing when a pass is due.
+    passed: Option<Revision>,
+    drafts: Vec<Draft>,
+    reports: Vec<ReportProposal>,
+    /// One entry of reports is under way at a time: acknowledgements of a node must follow the order of its reports,
+    /// and what arrives meanwhile travels together in the next one.
+    reporting: bool,
+    /// When the last tick was proposed; nothing before the first, whose step is zero.
+    last_tick_ms: Option<u64>,
+    ticking: bool,
+}
+
+impl Leading {
+    pub(crate) fn new(term: u64, view: &Cell) -> Self {
+        let config = view.config();
+        let hub = HubConfig {
+            heartbeat_ms: config.heartbeat_ms,
+            silence_ms: config.detection_ms,
+            shard_leaves_ms: config.shard_silence_ms,
+            ..HubConfig::default()
+        };
+        Self {
+            term,
+            hub: Hub::new(hub),
+            scheduler: Scheduler::new(),
+            links: BTreeMap::new(),
+            seen: super::first_seen(view),
+            passed: None,
+            drafts: Vec::new(),
+            reports: Vec::new(),
+            reporting: false,
+            last_tick_ms: None,
+            ticking: false,
+        }
+    }
+
+    pub(crate) fn term(&self) -> u64 {
+        self.term
+    }
+
+    pub(crate) fn on_link(&mut self, event: LinkEvent, view: &Cell, now_ms: u64) {
+        match event {
+            LinkEvent::Connected { link, name, address, outbox } => {
+                self.links.insert(link, outbox);
+                self.tell(HubEvent::ShardConnected { link, name, address }, view, now_ms);
+            }
+            // After a disconnect by the hub a few frames may still arrive; they are nobody's.
+            LinkEvent::Messages { link, messages } if self.links.contains_key(&link) => {
+                self.tell(HubEvent::ShardMessages { link, messages }, view, now_ms);
+            }
+            LinkEvent::Messages { .. } => {}
+            LinkEvent::Disconnected { link } => {
+                if self.links.remove(&link).is_some() {
+                    self.tell(HubEvent::ShardDisconnected { link }, view, now_ms);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn on_timer(&mut self, view: &Cell, now_ms: u64) {
+        self.tell(HubEvent::Timer, view, now_ms);
+        self.tick(view, now_ms);
+    }
+
+    /// Moves the cell clock by the monotonic time since the last tick was proposed, while anything can expire.
+    fn tick(&mut self, view: &Cell, now_ms: u64) {
+        if !view.wants_tick() {
+            self.last_tick_ms = None;
+            return;
+        }
+        let elapsed = self.last_tick_ms.map_or(0, |last| now_ms.saturating_sub(last));
+        let due = self.last_tick_ms.is_none() || elapsed >= TICK_MS;
+        if self.ticking || !due {
+            return;
+        }
+        // A longer gap counts nothing: an outage expires nothing.
+        let step_ms = if elapsed <= TICK_STEP_MS_MAX { elapsed } else { 0 };
+        self.last_tick_ms = Some(now_ms);
+        self.ticking = true;
+        let command = CommandBody::Tick { from_ms: view.clock_ms(), step_ms };
+        self.drafts.push(Draft { purpose: Purpose::Tick, commands: vec![command] });
+    }
+
+    /// Tells the hub what changed since it was last told, and places what can be placed.
+    pub(crate) fn on_view(&mut self, published: &Published, now_ms: u64) {
+        let view = published.view();
+        while self.seen < view.revision() {
+            match published.changes_after(self.seen, CHANGES_AT_ONCE) {
+                Ok(changes) => {
+                    let last = changes.last().map(|(revision, _)| *revision);
+                    let whole = changes.len() < CHANGES_AT_ONCE;
+                    let events: Vec<&Event> = changes.iter().flat_map(|(_, events)| events.iter()).collect();
+                    self.tell_changes(&events, &view, now_ms);
+                    self.seen = if whole { view.revision().max(last.unwrap_or_default()) } else { last.unwrap_or_default() };
+                }
+                Err(_) => {
+                    let nodes = view.nodes().map(|node| node.id).collect();
+                    self.tell(HubEvent::NodesChanged { nodes }, &view, now_ms);
+                    self.tell(HubEvent::ShardsChanged, &view, now_ms);
+                    self.seen = view.revision();
+                }
+            }
+        }
+        if self.passed != Some(view.revision()) {
+            self.passed = Some(view.revision());
+            self.pass(&view);
+        }
+    }
+
+    fn tell_changes(&mut self, events: &[&Event], view: &Cell, now_ms: u64) {
+        let nodes: BTreeSet<NodeId> = events.iter().filter_map(|event| node_of(event)).collect();
+        if !nodes.is_empty() {
+            self.tell(HubEvent::NodesChanged { nodes: nodes.into_iter().collect() }, view, now_ms);
+        }
+        if events.iter().any(|event| matches!(event, Event::ShardsChanged { .. })) {
+            self.tell(HubEvent::ShardsChanged, view, now_ms);
+        }
+    }
+
+    fn pass(&mut self, view: &Cell) {
+        let proposals = self.scheduler.pass(view, &PassLimits::default());
+        for chunk in proposals.chunks(COMMANDS_PER_ENTRY) {
+            let ids = chunk.iter().map(|proposal| proposal.id).collect();
+            let commands = chunk.iter().map(|proposal| proposal.command.clone()).collect();
+            self.drafts.push(Draft { purpose: Purpose::Assign(ids), commands });
+        }
+    }
+
+    /// Passes an event to the hub and carries out what it wants done.
+    fn tell(&mut self, event: HubEvent, view: &Cell, now_ms: u64) {
+        let assigned = AssignedView { cell: view, term: Term(self.term) };
+        let mut actions = std::collections::VecDeque::from(self.hub.handle(event, &assigned, now_ms));
+        while let Some(action) = actions.pop_front() {
+            if let Some(link) = self.execute(action) {
+                self.links.remove(&link);
+                actions.extend(self.hub.handle(HubEvent::ShardDisconnected { link }, &assigned, now_ms));
+            }
+        }
+    }
+
+    /// Carries out one action; the link whose shard does not read is returned.
+    fn execute(&mut self, action: HubAction) -> Option<LinkId> {
+        match action {
+            HubAction::RegisterShard { link, name, address } => {
+                let commands = vec![CommandBody::RegisterShard { name, address }];
+                self.drafts.push(Draft { purpose: Purpose::Shard { link }, commands });
+            }
+            HubAction::RemoveShard { name } => {
+                let commands = vec![CommandBody::RemoveShard { name }];
+                self.drafts.push(Draft { purpose: Purpose::RemoveShard, commands });
+            }
+            HubAction::Register { hello } => {
+                let commands = vec![CommandBody::RegisterNode {
+                    name: hello.node.clone(),
+                    instance: hello.instance,
+                    boot: hello.boot,
+                    capacity: hello.capacity,
+                    labels: hello.labels.clone(),
+                    capabilities: hello.capabilities.clone(),
+                }];
+                self.drafts.push(Draft { purpose: Purpose::Node { hello }, commands });
+            }
+            HubAction::ProposeReport(report) => self.reports.push(report),
+            HubAction::Send { link, messages } => return self.send(link, messages),
+            HubAction::Disconnect { link, reason } => {
+                tracing::warn!(?link, %reason, "a shard's link is closed");
+                if let Some(outbox) = self.links.remove(&link) {
+                    let status = refuse::plain(paceline_api::v1::ErrorCode::Unavailable, reason.to_string());
+                    // A full outbox ends with the stream all the same, only without the reason.
+                    let _ = outbox.try_send(Err(status));
+                }
+            }
+            HubAction::Notice(notice) => tracing::warn!(%notice, "two machines claim one node"),
+        }
+        None
+    }
+
+    fn send(&self, link: LinkId, messages: Vec<MasterMessage>) -> Option<LinkId> {
+        let outbox = self.links.get(&link)?;
+        let frame = MasterFrame::from(messages);
+        match outbox.try_send(Ok(frame)) {
+            Ok(()) => None,
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!(?link, "a shard does not read its orders: its link is closed");
+                Some(link)
+            }
+            Err(TrySendError::Closed(_)) => Some(link),
+        }
+    }
+
+    /// Hands every draft to a task of its own.
+    pub(crate) fn propose(&mut self, proposer: &Proposer, proposals: &mut JoinSet<Settled>) {
+        if !self.reporting && !self.reports.is_empty() {
+            let count = self.reports.len().min(COMMANDS_PER_ENTRY);
+            let reports: Vec<ReportProposal> = self.reports.drain(..count).collect();
+            let key = |report: &ReportProposal| ReportKey {
+                node: report.name.clone(),
+                session: report.session,
+                sequence: report.sequence,
+            };
+            let purpose = Purpose::Reports(reports.iter().map(key).collect());
+            self.drafts.push(Draft { purpose, commands: reports.iter().map(report_command).collect() });
+            self.reporting = true;
+        }
+        for draft in self.drafts.drain(..) {
+            spawn(draft, self.term, proposer, proposals);
+        }
+    }
+
+    /// A proposal has its answer.
+    pub(crate) fn on_settled(&mut self, settled: Settled, view: &Cell, now_ms: u64) {
+        if settled.term != self.term {
+            return;
+        }
+        let Ok(proposed) = settled.outcome else {
+            // Only a lost leadership or a shutdown ends here; both drop this state very soon.
+            self.abandon(settled.purpose);
+            return;
+        };
+        match settled.purpose {
+            Purpose::Tick => self.ticking = false,
+            Purpose::RemoveShard => {}
+            Purpose::Shard { link } => {
+                if let Some(Reply::Refused(refusal)) = proposed.replies.first() {
+                    self.tell(HubEvent::ShardRefused { link, message: refusal.to_string() }, view, now_ms);
+                } else {
+                    self.tell(HubEvent::ShardsChanged, view, now_ms);
+                }
+            }
+            Purpose::Node { hello } => {
+                let (node, session) = (hello.node, hello.session);
+                let event = match proposed.replies.into_iter().next() {
+                    Some(Reply::NodeRegistered { node: id, epoch }) => {
+                        HubEvent::NodeRegistered { node, session, id, epoch }
+                    }
+                    Some(Reply::Refused(refusal)) => {
+                        HubEvent::RegistrationRefused { node, session, message: refusal.to_string() }
+                    }
+                    other => {
+                        let message = format!("unexpected reply {other:?}");
+                        HubEvent::RegistrationRefused { node, session, message }
+                    }
+                };
+                self.tell(event, view, now_ms);
+            }
+            Purpose::Reports(keys) => {
+                self.reporting = false;
+                for ReportKey { node, session, sequence } in keys {
+                    self.tell(HubEvent::ReportApplied { node, session, sequence }, view, now_ms);
+                }
+            }
+            Purpose::Assign(ids) => {
+                for (id, reply) in ids.into_iter().zip(proposed.replies) {
+                    match reply {
+                        Reply::Refused(refusal) => {
+                            tracing::debug!(%refusal, "an assignment was refused");
+                            self.scheduler.released(id);
+                            self.passed = None;
+                        }
+                        _ => self.scheduler.committed(id, proposed.revision),
+                    }
+                }
+            }
+        }
+    }
+
+    fn abandon(&mut self, purpose: Purpose) {
+        match purpose {
+            Purpose::Assign(ids) => ids.into_iter().for_each(|id| self.scheduler.released(id)),
+            Purpose::Tick => self.ticking = false,
+            Purpose::Reports(_) => self.reporting = false,
+            _ => {}
+        }
+    }
+
+    /// What the hub knows of nodes and shards.
+    pub(crate) fn links(&self, view: &Cell, now_ms: u64) -> LinksAnswer {
+        let link = |node: &Node| {
+            let liveness = self.hub.liveness(&node.name, now_ms);
+            let silent_ms = match liveness {
+                Liveness::Suspect { since_ms } => Some(now_ms.saturating_sub(since_ms)),
+                Liveness::Up | Liveness::Unheard => None,
+            };
+            let shard = self.hub.shard_of(&node.name).cloned();
+            (node.id, NodeLink { liveness, shard, silent_ms })
+        };
+        LinksAnswer { nodes: view.nodes().map(link).collect(), shards: self.hub.shards() }
+    }
+
+    /// The process id of an attempt, where its agent told of one.
+    pub(crate) fn pid(&self, node: NodeId, attempt: &AttemptId) -> Option<u32> {
+        self.hub.pid(node, attempt)
+    }
+}
+
+fn report_command(report: &ReportProposal) -> CommandBody {
+    let run = |run: &ReportRun| ReportedRun {
+        job: run.job,
+        attempt: run.attempt,
+        tasks: run.tasks.clone(),
+        observed: match run.observed {
+            Observed::Running => ReportedState::Running,
+            Observed::Ended { status, reason } => ReportedState::Ended { status, reason },
+        },
+    };
+    CommandBody::Report { node: report.node, epoch: report.epoch, runs: report.runs.iter().map(run).collect() }
+}
+
+/// The node whose orders or record an event changed.
+fn node_of(event: &Event) -> Option<NodeId> {
+    match event {
+        Event::TasksAssigned { node, .. }
+        | Event::TasksStopping { node, .. }
+        | Event::TasksRequeued { node, .. }
+        | Event::NodeRegistered { node, .. }
+        | Event::NodeChanged { node, .. }
+        | Event::NodeRemoved { node, .. } => Some(*node),
+        Event::TasksEnded { node, .. } => *node,
+        _ => None,
+    }
+}

@@ -1,0 +1,29 @@
+//! The master role: the API, the apply side of the replica, and what only the leader does.
+//!
+//! ```text
+//! api ─► proposer ─► replica ─► Machine: cell::apply ─► Published: view, events
+//!  ▲                                                        │
+//!  └── reads ◄──────────────────────────────────────────────┤
+//!                    leader loop: hub, schedule, ticks ◄────┘ ─► proposals, orders
+//! ```
+//!
+//! It decides nothing itself: the cell decides what is so, `schedule` what to propose, `link` what to say to shards.
+//! This crate carries values between them and owns sockets and tasks. TLS is `identity`'s, disks are `store`'s.
+
+mod api;
+mod bootstrap;
+mod config;
+mod leader;
+mod machine;
+mod pages;
+mod proposer;
+mod published;
+mod reads;
+mod refuse;
+mod replies;
+mod run;
+mod show;
+
+pub use config::{Founder, MasterConfig};
+pub use paceline_replica::Timings;
+pub use run::{MasterError, MasterParts, run};

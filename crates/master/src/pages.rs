@@ -1,0 +1,100 @@
+//! Listings in pages: every page of one listing comes from one view, which is pinned until it is no longer read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use paceline_api::v1::ErrorCode;
+use paceline_cell::Cell;
+use paceline_types::Revision;
+use parking_lot::Mutex;
+use tonic::Status;
+
+use crate::refuse;
+
+/// Views that are pinned at once. A view shares what did not change with its successors, but a pinned one keeps what
+/// did change alive; beyond the bound the one that was not read for longest goes.
+const PINNED_MAX: usize = 64;
+/// A listing that is not read for so long is over.
+const PINNED_FOR: Duration = Duration::from_secs(60);
+/// A token: revision and position, eight bytes each.
+const TOKEN_BYTES: usize = 16;
+
+/// The views of listings that go on.
+#[derive(Default)]
+pub(crate) struct Pages {
+    pinned: Mutex<BTreeMap<Revision, (Arc<Cell>, Instant)>>,
+}
+
+/// Where a listing goes on.
+pub(crate) struct Page {
+    pub view: Arc<Cell>,
+    pub position: u64,
+}
+
+impl Pages {
+    /// The page of a token; nothing for an empty one, which begins a listing.
+    pub(crate) fn find(&self, token: &[u8]) -> Result<Option<Page>, Status> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let expired = || refuse::plain(ErrorCode::PageExpired, "the page token is of another cell or too old: list again");
+        let token: [u8; TOKEN_BYTES] = token.try_into().map_err(|_| expired())?;
+        let number = |at: usize| u64::from_be_bytes(std::array::from_fn(|byte| token[at + byte]));
+        let mut pinned = self.pinned.lock();
+        let (view, read) = pinned.get_mut(&Revision(number(0))).ok_or_else(expired)?;
+        *read = Instant::now();
+        Ok(Some(Page { view: view.clone(), position: number(8) }))
+    }
+
+    /// Pins a view and names the next page.
+    pub(crate) fn token(&self, view: &Arc<Cell>, position: u64) -> Bytes {
+        let now = Instant::now();
+        let mut pinned = self.pinned.lock();
+        pinned.retain(|_, (_, read)| now.duration_since(*read) < PINNED_FOR);
+        pinned.insert(view.revision(), (view.clone(), now));
+        while pinned.len() > PINNED_MAX {
+            let idle = pinned.iter().min_by_key(|(_, (_, read))| *read).map(|(revision, _)| *revision);
+            pinned.remove(&idle.unwrap_or_default());
+        }
+        let mut token = view.revision().0.to_be_bytes().to_vec();
+        token.extend_from_slice(&position.to_be_bytes());
+        token.into()
+    }
+}
+
+/// The size of a page: what was asked for within the bound, or the default for zero.
+pub(crate) fn size(asked: u32, default: u32, most: u32) -> Result<usize, Status> {
+    let size = if asked == 0 { default } else { asked };
+    match usize::try_from(size) {
+        Ok(items) if size <= most => Ok(items),
+        _ => Err(refuse::invalid_field("page_size", asked.to_string(), format!("at most {most}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_finds_its_view_until_too_many_are_pinned() {
+        let pages = Pages::default();
+        let view = Arc::new(Cell::genesis("test"));
+        let token = pages.token(&view, 7);
+        let page = pages.find(&token).expect("kept").expect("a page");
+        assert!(Arc::ptr_eq(&page.view, &view) && page.position == 7);
+        assert!(pages.find(&[]).expect("a new listing").is_none());
+        assert!(pages.find(&[1, 2]).is_err());
+        let mut other = token.to_vec();
+        other[7] = 9;
+        assert!(pages.find(&other).is_err());
+    }
+
+    #[test]
+    fn a_page_is_bounded() {
+        assert_eq!(size(0, 100, 1_000).expect("default"), 100);
+        assert_eq!(size(1_000, 100, 1_000).expect("bound"), 1_000);
+        assert!(size(1_001, 100, 1_000).is_err());
+    }
+}

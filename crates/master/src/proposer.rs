@@ -1,0 +1,66 @@
+//! From commands to replies: encode, propose, decode. The one way into the log.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use paceline_cell::{Command, Entry, Reply};
+use paceline_replica::{ProposeError, Replica, ServerRole};
+use paceline_types::Revision;
+
+use crate::replies;
+
+/// Why an entry has no replies.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProposalError {
+    /// The commands do not fit an entry. Nothing was proposed.
+    #[error(transparent)]
+    TooLarge(#[from] paceline_cell::TooLarge),
+    /// The replica did not say that the entry was applied.
+    #[error(transparent)]
+    Replica(#[from] ProposeError),
+    /// Apply answered in bytes that this build cannot read: programmer error, or a damaged build.
+    #[error("the replies of revision {revision} cannot be read: {message}")]
+    Replies { revision: Revision, message: String },
+}
+
+/// An applied entry.
+#[derive(Debug)]
+pub(crate) struct Proposed {
+    pub revision: Revision,
+    /// One per command.
+    pub replies: Vec<Reply>,
+}
+
+/// Proposes entries to the replica.
+#[derive(Clone)]
+pub(crate) struct Proposer {
+    replica: Arc<Replica>,
+}
+
+impl Proposer {
+    pub(crate) fn new(replica: Arc<Replica>) -> Self {
+        Self { replica }
+    }
+
+    /// Whether this master still leads in a term.
+    pub(crate) fn leads(&self, term: u64) -> bool {
+        let status = self.replica.status();
+        status.role == ServerRole::Leader && status.term == term
+    }
+
+    /// Durable on a majority and applied here before it returns.
+    pub(crate) async fn propose(&self, commands: Vec<Command>) -> Result<Proposed, ProposalError> {
+        let entry = Entry { unix_ms: unix_ms(), commands };
+        let proposed = self.replica.propose(entry.encode()?).await?;
+        let revision = Revision(proposed.revision);
+        let replies =
+            replies::split(proposed.reply).map_err(|message| ProposalError::Replies { revision, message })?;
+        Ok(Proposed { revision, replies })
+    }
+}
+
+/// The wall clock, for display.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,247 @@
+//! A master from start to end: opens the replica, serves its two ports, runs the leader's loop, leaves in good order.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use axum::Router;
+use paceline_api::FILE_DESCRIPTOR_SET;
+use paceline_cell::Cell;
+use paceline_identity::{Connector, Credentials, Listener, ServeError, grpc, serve};
+use paceline_replica::{Disk, InitializeError, OpenError, Replica, ReplicaConfig, ReplicaStatus, ServerRole};
+use paceline_telemetry::{Check, Health, Metrics, Probe, http_routes, serve_loopback_health};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::api::Services;
+use crate::bootstrap::begin_cell;
+use crate::config::MasterConfig;
+use crate::leader::{LINK_EVENTS_MAX, LeaderLoop, QUESTIONS_MAX};
+use crate::machine::Machine;
+use crate::pages::Pages;
+use crate::proposer::Proposer;
+use crate::published::Published;
+use crate::reads::Reads;
+
+/// How long a leader that was asked to end may take to hand over; then it ends all the same.
+const HAND_OVER: Duration = Duration::from_secs(2);
+/// When the master has ended, its disk is free: whoever starts the next one in this process may rely on it. Calls
+/// that are cut off let go of it within moments.
+const RELEASE: Duration = Duration::from_secs(5);
+const RELEASE_LOOK: Duration = Duration::from_millis(5);
+/// How often gauges are brought up to date.
+const OBSERVE: Duration = Duration::from_secs(1);
+
+/// What a master is made of besides its configuration: the simulation hands in its own.
+pub struct MasterParts<L> {
+    /// Log and snapshots.
+    pub disk: Arc<dyn Disk>,
+    /// For clients and shards.
+    pub api_listener: L,
+    /// For the other masters, with certificates of the peer authority.
+    pub peer_listener: L,
+    /// To the other masters.
+    pub peer_connector: Arc<dyn Connector>,
+    /// To check what agents sign.
+    pub credentials: Arc<Credentials>,
+}
+
+/// Why a master ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    /// The replica cannot be opened.
+    #[error("the replica cannot be opened")]
+    Open(#[from] OpenError),
+    /// The cell cannot be begun.
+    #[error("the cell cannot be initialised")]
+    Initialize(#[from] InitializeError),
+    /// A port gives nothing but errors.
+    #[error("a port cannot be served")]
+    Serve(#[from] ServeError),
+    /// The compiled contract cannot be served for reflection.
+    #[error("reflection cannot be served: {0}")]
+    Reflection(String),
+    /// Raft died in this process; whoever started it starts it again.
+    #[error("Raft has stopped: {0}")]
+    Raft(String),
+    /// The health port cannot be served.
+    #[error("the health port cannot be served")]
+    Health(#[source] io::Error),
+    /// A task of the role panicked: a bug.
+    #[error("a task of the master failed: {0}")]
+    Task(String),
+}
+
+/// Runs a master until `shutdown` completes.
+///
+/// # Errors
+/// Whatever keeps it from starting, and whatever ends it before it was asked to.
+pub async fn run<L: Listener>(
+    config: MasterConfig,
+    parts: MasterParts<L>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), MasterError> {
+    let disk = Arc::downgrade(&parts.disk);
+    let cell = Cell::genesis(&config.cell);
+    let published = Arc::new(Published::new(cell.clone()));
+    let machine = Machine::new(cell, published.clone());
+    let mut options = ReplicaConfig::new(&config.cell, &config.name, config.raft_id);
+    options.timings = config.timings;
+    let replica = Arc::new(Replica::open(options, parts.disk, machine, parts.peer_connector).await?);
+    let config = Arc::new(config);
+    let metrics = Arc::new(Metrics::new());
+    let health = Health::new();
+    let ready = health.check(Probe::Ready, "leader");
+    let (links, link_events) = mpsc::channel(LINK_EVENTS_MAX);
+    let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+    let proposer = Proposer::new(replica.clone());
+    let services = Services {
+        config: config.clone(),
+        replica: replica.clone(),
+        published: published.clone(),
+        proposer: proposer.clone(),
+        reads: Reads::new(replica.clone(), published.clone()),
+        credentials: parts.credentials.clone(),
+        links,
+        questions,
+        pages: Arc::new(Pages::default()),
+        next_link: Arc::new(AtomicU64::new(1)),
+    };
+    let router = services.routes().merge(reflection()?).merge(http_routes(metrics.clone(), health.clone()));
+    let leader = LeaderLoop { replica: replica.clone(), published: published.clone(), proposer, links: link_events, questions: asked };
+
+    let (leave, leaving) = watch::channel(false);
+    let mut tasks: JoinSet<Result<(), MasterError>> = JoinSet::new();
+    tasks.spawn(serve_port(parts.api_listener, router, leaving.clone()));
+    tasks.spawn(serve_port(parts.peer_listener, replica.peer_routes(), leaving));
+    tasks.spawn(async move {
+        leader.run().await;
+        Ok(())
+    });
+    let founding = async {
+        match &config.bootstrap {
+            Some(founders) => begin_cell(&replica, &config, founders).await,
+            None => Ok(()),
+        }
+    };
+    if let Some(port) = config.health_port {
+        tasks.spawn(async move { serve_loopback_health(port, health).await.map_err(MasterError::Health) });
+    }
+    let observer = Observer { replica: replica.clone(), published, metrics, ready, credentials: parts.credentials };
+    let observing = tokio::spawn(observer.run());
+    tracing::info!(cell = %config.cell, master = %config.name, api = %config.api_address, "serving");
+
+    let mut fatal = replica.fatal();
+    let run = async {
+        // The others ask who this master is while it asks them: its own port is open by now.
+        founding.await?;
+        std::future::pending().await
+    };
+    let outcome = tokio::select! {
+        () = shutdown => {
+            hand_over(&replica).await;
+            Ok(())
+        }
+        ended = run => ended,
+        why = death(&mut fatal) => Err(MasterError::Raft(why)),
+        Some(ended) = tasks.join_next() => match ended {
+            Ok(outcome) => outcome,
+            Err(error) => Err(MasterError::Task(error.to_string())),
+        },
+    };
+    leave.send_replace(true);
+    observing.abort();
+    (*replica).clone().shutdown().await;
+    while tasks.join_next().await.is_some() {}
+    drop(replica);
+    let released = async {
+        while disk.strong_count() > 0 {
+            sleep(RELEASE_LOOK).await;
+        }
+    };
+    if timeout(RELEASE, released).await.is_err() {
+        tracing::warn!("the disk is still in use {RELEASE:?} after the end");
+    }
+    outcome
+}
+
+/// Why Raft died in this process.
+async fn death(fatal: &mut watch::Receiver<Option<String>>) -> String {
+    let died = fatal.wait_for(Option::is_some).await;
+    died.ok().and_then(|why| why.clone()).unwrap_or_else(|| "no reason was given".to_owned())
+}
+
+async fn serve_port<L: Listener>(listener: L, router: Router, mut leaving: watch::Receiver<bool>) -> Result<(), MasterError> {
+    let left = async move {
+        // An error means that the sender is gone, which is a leave as well.
+        let _ = leaving.wait_for(|leave| *leave).await;
+    };
+    Ok(serve(listener, router, left).await?)
+}
+
+fn reflection() -> Result<Router, MasterError> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let failed = |error: tonic_reflection::server::Error| MasterError::Reflection(error.to_string());
+    let (_, health) = tonic_health::server::health_reporter();
+    let v1 = grpc(builder().build_v1().map_err(failed)?);
+    let v1alpha = grpc(builder().build_v1alpha().map_err(failed)?);
+    Ok(v1.merge(v1alpha).merge(grpc(health)))
+}
+
+/// Hands the leadership to another master before leaving, so that the cell does not wait for an election.
+async fn hand_over(replica: &Replica) {
+    let status = replica.status();
+    if status.role != ServerRole::Leader || status.voters.len() < 2 {
+        return;
+    }
+    match timeout(HAND_OVER, replica.transfer_leadership(None)).await {
+        Ok(Ok(())) => tracing::info!("the leadership was handed over"),
+        Ok(Err(error)) => tracing::warn!(%error, "the leadership was not handed over"),
+        Err(_) => tracing::warn!("the leadership was not handed over within {HAND_OVER:?}"),
+    }
+}
+
+/// Keeps gauges and readiness true.
+struct Observer {
+    replica: Arc<Replica>,
+    published: Arc<Published>,
+    metrics: Arc<Metrics>,
+    ready: Check,
+    credentials: Arc<Credentials>,
+}
+
+impl Observer {
+    async fn run(self) {
+        let mut timer = interval(OBSERVE);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            let status = self.replica.status();
+            self.observe(&status);
+            self.metrics.raft.log_bytes.advance_to(self.replica.log_bytes_written());
+        }
+    }
+
+    fn observe(&self, status: &ReplicaStatus) {
+        let raft = &self.metrics.raft;
+        let number = |value: Option<u64>| i64::try_from(value.unwrap_or(0)).unwrap_or(i64::MAX);
+        raft.term.set(number(Some(status.term)));
+        raft.leader.set(i64::from(status.leading));
+        raft.last_log.set(number(status.last_log));
+        raft.committed.set(number(status.committed));
+        raft.applied.set(number(Some(self.published.view().revision().0)));
+        raft.snapshot.set(number(status.snapshot));
+        self.metrics.observe_certificate(&self.credentials, crate::api::unix_seconds());
+        match &status.leader {
+            Some(_) => self.ready.pass(),
+            None => self.ready.fail("no leader is known"),
+        }
+    }
+}

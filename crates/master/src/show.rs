@@ -1,0 +1,26 @@
+//! The cell's values in the words of the API.
+
+mod event;
+mod job;
+mod node;
+
+pub(crate) use event::change;
+pub(crate) use job::{job_status, selector, task};
+pub(crate) use node::node;
+
+use paceline_api::v1;
+use paceline_cell::Shard;
+
+use crate::leader::LinksAnswer;
+
+/// A shard, with what the leader knows of its link.
+pub(crate) fn shard(shard: &Shard, links: &LinksAnswer) -> v1::Shard {
+    let nodes = links.shards.get(&shard.name);
+    v1::Shard {
+        id: shard.id.0,
+        name: shard.name.to_string(),
+        address: shard.address.to_string(),
+        nodes: nodes.map_or(0, |&nodes| u32::try_from(nodes).unwrap_or(u32::MAX)),
+        connected: nodes.is_some(),
+    }
+}

@@ -1,0 +1,90 @@
+//! Jobs and tasks.
+
+use std::collections::BTreeMap;
+
+use paceline_api::{JobRef, v1};
+use paceline_cell::{Cell, Job, JobSelector, TaskView};
+use paceline_types::{ExitStatus, Reason, TaskIndex, TaskState};
+use tonic::Status;
+
+use crate::refuse;
+
+/// The job that a request means.
+pub(crate) fn selector(job: Option<v1::JobSelector>) -> Result<JobSelector, Status> {
+    let missing = || refuse::invalid_field("job", "", "a name or a uid");
+    Ok(match JobRef::try_from(job.ok_or_else(missing)?)? {
+        JobRef::Name(name) => JobSelector::Name(name),
+        JobRef::Uid(uid) => JobSelector::Uid(uid),
+    })
+}
+
+/// A job as it is; `with_spec` where one job was asked for.
+pub(crate) fn job_status(view: &Cell, job: &Job, with_spec: bool) -> v1::JobStatus {
+    let count = |state| job.count(state);
+    let ended = job.ended;
+    let (exit_codes, reasons) = ends(job);
+    v1::JobStatus {
+        name: job.name.to_string(),
+        uid: Some(job.uid.into()),
+        state: v1::JobState::from(job.state).into(),
+        revision: view.revision().0,
+        tasks: Some(v1::TaskCounts {
+            pending: count(TaskState::Pending),
+            assigned: count(TaskState::Assigned),
+            running: count(TaskState::Running),
+            stopping: count(TaskState::Stopping),
+            succeeded: count(TaskState::Succeeded),
+            failed: count(TaskState::Failed),
+            killed: count(TaskState::Killed),
+            lost: count(TaskState::Lost),
+        }),
+        exit_codes,
+        reasons,
+        submitted_unix_ms: job.submitted_unix_ms,
+        ended_unix_ms: ended.map(|_| job.ended_unix_ms),
+        spec: with_spec.then(|| (&*job.spec).into()),
+        submitted_revision: job.submitted().0,
+        ended_revision: ended.map(|revision| revision.0),
+        retired: false,
+        reason: v1::Reason::from(job.stop_reason).into(),
+    }
+}
+
+/// How many tasks ended in which way and for which reason.
+fn ends(job: &Job) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
+    let (mut codes, mut reasons) = (BTreeMap::new(), BTreeMap::new());
+    for (range, task) in job.task_runs().filter(|(_, task)| task.state.is_terminal()) {
+        let code = task.status.map(|status| match status {
+            ExitStatus::Code(code) => code.to_string(),
+            ExitStatus::Signal(signal) => format!("signal {signal}"),
+        });
+        if let Some(code) = code {
+            *codes.entry(code).or_insert(0) += range.count();
+        }
+        if task.reason != Reason::None {
+            *reasons.entry(task.reason.to_string()).or_insert(0) += range.count();
+        }
+    }
+    (codes, reasons)
+}
+
+/// A task as it is.
+pub(crate) fn task(view: &Cell, index: TaskIndex, task: &TaskView, pid: Option<u32>) -> v1::Task {
+    let node = task.node.map(|id| view.node(id).map_or_else(|| format!("#{id}"), |node| node.name.to_string()));
+    let (exit_code, signal) = match task.status {
+        Some(ExitStatus::Code(code)) => (Some(code), None),
+        Some(ExitStatus::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    };
+    v1::Task {
+        index: index.0,
+        state: v1::TaskState::from(task.state).into(),
+        node: node.unwrap_or_default(),
+        attempt: task.attempt.0,
+        pid,
+        exit_code,
+        signal,
+        reason: v1::Reason::from(task.reason).into(),
+        failures: u32::from(task.failures),
+    }
+}

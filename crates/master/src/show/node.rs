@@ -1,0 +1,38 @@
+//! Nodes.
+
+use paceline_api::v1;
+use paceline_cell::Node;
+use paceline_link::Liveness;
+
+use crate::leader::LinksAnswer;
+
+/// A node, with what the leader knows of its link.
+pub(crate) fn node(node: &Node, links: &LinksAnswer) -> v1::Node {
+    let link = links.nodes.get(&node.id);
+    let tasks: u64 = node.assignments().map(|(_, _, tasks)| tasks.count()).sum();
+    v1::Node {
+        name: node.name.to_string(),
+        id: node.id.0,
+        epoch: node.epoch.0,
+        instance: node.instance.0.to_vec().into(),
+        boot: node.boot.0.to_vec().into(),
+        capacity: Some(node.capacity.into()),
+        used: Some(node.used.into()),
+        labels: node.labels().clone().into_iter().collect(),
+        taints: node.taints().iter().cloned().map(Into::into).collect(),
+        draining: node.draining,
+        capabilities: node.capabilities.to_vec(),
+        liveness: liveness(link.map(|link| link.liveness)).into(),
+        shard: link.and_then(|link| link.shard.as_ref()).map(ToString::to_string).unwrap_or_default(),
+        tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
+        silent_ms: link.and_then(|link| link.silent_ms),
+    }
+}
+
+fn liveness(known: Option<Liveness>) -> v1::NodeLiveness {
+    match known {
+        None | Some(Liveness::Unheard) => v1::NodeLiveness::Unspecified,
+        Some(Liveness::Up) => v1::NodeLiveness::Up,
+        Some(Liveness::Suspect { .. }) => v1::NodeLiveness::Suspect,
+    }
+}

@@ -1,0 +1,221 @@
+//! One master on a real disk with real TLS, asked through the real client: what is acknowledged is there, also after
+//! a restart, and what is refused says why.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use paceline_client::{CellFolder, Class, Client, ClientError, ClientId, JobRef, v1};
+use paceline_identity::{Authority, CERTIFICATE_LIFE, Credentials, Listener, Role, TlsConnector, TlsListener};
+use paceline_master::{MasterConfig, MasterError, MasterParts, Timings};
+use paceline_rules::JobSpec;
+use paceline_store::RocksDisk;
+use paceline_types::{Resources, TaskState};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A folder with authorities and credentials.
+fn cell() -> TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    let authority = Authority::create(&dir.path().join("ca"), "test").expect("authorities");
+    for (role, name) in [(Role::Master, "m1"), (Role::Operator, "op"), (Role::Shard, "s1")] {
+        let issued = authority.issue(role, name, CERTIFICATE_LIFE).expect("a certificate");
+        issued.write(&dir.path().join(name)).expect("written");
+    }
+    dir
+}
+
+fn credentials(dir: &Path, name: &str) -> Arc<Credentials> {
+    Arc::new(Credentials::load(&dir.join(name)).expect("credentials"))
+}
+
+/// A running master.
+struct Master {
+    api: SocketAddr,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), MasterError>>,
+}
+
+impl Master {
+    async fn start(dir: &Path) -> Self {
+        let own = credentials(dir, "m1");
+        let peer = Arc::new(Credentials::load_peer(&dir.join("m1")).expect("credentials"));
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let api_listener = TlsListener::bind(any, own.clone()).await.expect("a port");
+        let peer_listener = TlsListener::bind(any, peer.clone()).await.expect("a port");
+        let api = api_listener.local_addr().expect("an address");
+        let config = MasterConfig {
+            cell: "test".into(),
+            name: "m1".into(),
+            raft_id: 1,
+            api_address: api.to_string(),
+            peer_address: peer_listener.local_addr().expect("an address").to_string(),
+            bootstrap: Some(Vec::new()),
+            health_port: None,
+            timings: Timings::DEFAULT,
+        };
+        let parts = MasterParts {
+            disk: Arc::new(RocksDisk::open(&dir.join("data")).expect("a disk")),
+            api_listener,
+            peer_listener,
+            peer_connector: Arc::new(TlsConnector::new(peer)),
+            credentials: own,
+        };
+        let (end, ended) = oneshot::channel();
+        let shutdown = async move {
+            let _ = ended.await;
+        };
+        Self { api, end, task: tokio::spawn(paceline_master::run(config, parts, shutdown)) }
+    }
+
+    fn client(&self, dir: &Path, name: &str, id: u8) -> Client {
+        let folder =
+            CellFolder { api: vec![self.api.to_string()], masters: Vec::new(), credentials: dir.join(name) };
+        let connector = Arc::new(TlsConnector::new(credentials(dir, name)));
+        Client::new(folder, connector, ClientId([id; 16])).within(Duration::from_secs(20))
+    }
+
+    async fn stop(self) {
+        let _ = self.end.send(());
+        self.task.await.expect("no panic").expect("a clean end");
+    }
+}
+
+fn job(name: &str, tasks: u32) -> JobSpec {
+    JobSpec::batch(name, tasks, &["/bin/true"], Resources::new(10, 1 << 20))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_is_there_after_a_restart() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    let submitted = client.jobs().submit(&job("a", 100_000)).await.expect("accepted");
+    assert!(!submitted.existing);
+    let again = client.jobs().submit(&job("a", 100_000)).await.expect("accepted");
+    assert_eq!((again.existing, again.uid), (true, submitted.uid));
+    let before = client.cell().status().await.expect("a status");
+    assert_eq!((before.leader.as_str(), before.masters.len()), ("m1", 1));
+    master.stop().await;
+
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 2);
+    let found = client.jobs().get("a").await.expect("there");
+    assert_eq!(found.uid, submitted.uid);
+    assert_eq!(found.tasks.map(|tasks| tasks.pending), Some(100_000));
+    let after = client.cell().status().await.expect("a status");
+    assert!(after.revision >= before.revision);
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_listed_paged_stopped_and_forgotten() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    for name in ["a", "b", "c"] {
+        client.jobs().submit(&job(name, 25)).await.expect("accepted");
+    }
+    let page = v1::ListJobsRequest { page_size: 2, ..v1::ListJobsRequest::default() };
+    let first = client.jobs().list_page(page.clone()).await.expect("a page");
+    client.jobs().submit(&job("d", 1)).await.expect("accepted");
+    let token = first.next_page_token.clone();
+    let second = client.jobs().list_page(v1::ListJobsRequest { page_token: token, ..page }).await.expect("a page");
+    let names: Vec<&str> = first.jobs.iter().chain(&second.jobs).map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["c", "b", "a"], "pages of one listing come from one view");
+    assert_eq!(first.revision, second.revision);
+
+    let pending = client.jobs().list_tasks("b", &[TaskState::Pending]).await.expect("tasks");
+    assert_eq!(pending.iter().map(|task| task.index).collect::<Vec<_>>(), (0..25).collect::<Vec<_>>());
+    client.jobs().stop("b").await.expect("stopped");
+    let stopped = client.jobs().get("b").await.expect("there");
+    assert_eq!((stopped.state(), stopped.tasks.map(|tasks| tasks.killed)), (v1::JobState::Killed, Some(25)));
+    client.jobs().delete("b").await.expect("deleted");
+    assert_eq!(code(client.jobs().get("b").await), Some(v1::ErrorCode::NotFound));
+    master.stop().await;
+}
+
+fn code<T: std::fmt::Debug>(outcome: Result<T, ClientError>) -> Option<v1::ErrorCode> {
+    outcome.expect_err("refused").code()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_typed_and_name_what_is_wrong() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    client.jobs().submit(&job("a", 1)).await.expect("accepted");
+    assert_eq!(code(client.jobs().submit(&job("a", 2)).await), Some(v1::ErrorCode::NameInUse));
+    assert_eq!(code(client.jobs().delete("a").await), Some(v1::ErrorCode::Conflict));
+    assert_eq!(code(client.jobs().stop("none").await), Some(v1::ErrorCode::NotFound));
+    assert_eq!(code(client.nodes().drain("none").await), Some(v1::ErrorCode::NotFound));
+    let broken = JobSpec { pool: "/x".into(), max_attempts: 0, ..job("B", 0) };
+    let refused = client.jobs().submit(&broken).await.expect_err("refused");
+    assert_eq!(refused.class(), Class::Refused);
+    let ClientError::Refused(detail) = refused else { panic!("a refusal") };
+    let fields: Vec<&str> = detail.violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["name", "pool", "tasks", "max_attempts"]);
+
+    // A shard's certificate may not submit, whatever it holds in its hands.
+    let shard = master.client(dir.path(), "s1", 3);
+    assert_eq!(code(shard.jobs().submit(&job("s", 1)).await), Some(v1::ErrorCode::PermissionDenied));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn configuration_and_snapshot_are_served() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    let change = |name: &str, value| v1::CellConfig { settings: [(name.to_owned(), value)].into(), failure_domains: None };
+    let config = client.cell().set_config(change("heartbeat_ms", 500)).await.expect("accepted");
+    assert_eq!(config.settings["heartbeat_ms"], 500);
+    assert_eq!(code(client.cell().set_config(change("heartbeat_ms", 1)).await), Some(v1::ErrorCode::InvalidArgument));
+    assert_eq!(code(client.cell().set_config(change("no_such", 1)).await), Some(v1::ErrorCode::InvalidArgument));
+    let mut snapshot = client.cell().snapshot().await.expect("opened");
+    let mut bytes = 0;
+    while let Some(piece) = snapshot.next().await.expect("a piece") {
+        bytes += piece.len();
+    }
+    assert!(bytes > 0 && snapshot.revision().is_some());
+    assert_eq!(code(client.cell().transfer_leadership(None).await), Some(v1::ErrorCode::Conflict));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_delivers_every_change_of_a_job_once_and_in_order() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    client.jobs().submit(&job("other", 1)).await.expect("accepted");
+    let submitted = client.jobs().submit(&job("a", 3)).await.expect("accepted");
+    let uid = submitted.uid.expect("a uid");
+    let before = paceline_types::Revision(submitted.revision - 1);
+    let mut watch = client.jobs().watch(Some(before), Some(JobRef::Uid(uid.into())));
+    client.jobs().stop(JobRef::Uid(uid.into())).await.expect("stopped");
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        match watch.next().await.expect("the watch goes on") {
+            paceline_client::WatchItem::Change(change) => {
+                seen.extend(change.events.into_iter().map(|event| (change.revision, event)));
+            }
+            other => assert!(!matches!(other, paceline_client::WatchItem::Resync { .. }), "nothing was trimmed"),
+        }
+    }
+    use v1::event::Happened;
+    let kinds: Vec<&str> = seen
+        .iter()
+        .map(|(_, event)| match &event.happened {
+            Some(Happened::JobSubmitted(_)) => "submitted",
+            Some(Happened::JobStopping(_)) => "stopping",
+            Some(Happened::TasksEnded(_)) => "ended",
+            Some(Happened::JobEnded(_)) => "job ended",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(kinds, ["submitted", "stopping", "ended", "job ended"]);
+    assert!(seen.is_sorted_by_key(|(revision, event)| (*revision, event.ordinal)));
+    master.stop().await;
+}

@@ -1,0 +1,9 @@
+//! What a cell is asked from the command line: one file per noun, and how each answer reads.
+
+pub mod cell;
+mod connect;
+pub mod job;
+pub mod node;
+pub mod shard;
+mod show;
+mod wait;

@@ -1,0 +1,114 @@
+//! Starting and ending the processes of a development cell.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use super::plan::{Part, Plan, loopback};
+
+/// How a part is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// It ends when this process ends, however this process ends.
+    ToThisProcess,
+    /// It goes on by itself.
+    None,
+}
+
+/// Starts one part; its output goes to its log file.
+pub fn start(dir: &Path, plan: &Plan, part: Part, tie: Tie) -> Result<Child> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = Command::new(&program);
+    arguments(&mut command, dir, plan, part)?;
+    let log = open_log(dir, part)?;
+    command.stdout(log.try_clone().context("cannot use the log file twice")?).stderr(log);
+    match tie {
+        // The part ends when its standard input does: a pipe that this process holds does so even after SIGKILL.
+        Tie::ToThisProcess => command.arg("--exit-with-stdin").stdin(Stdio::piped()),
+        Tie::None => command.stdin(Stdio::null()),
+    };
+    // A group of its own: Ctrl-C reaches this process only, which then ends the parts in order.
+    command.process_group(0).kill_on_drop(false);
+    command.spawn().with_context(|| format!("cannot start {} ({})", part.name(), program.display()))
+}
+
+fn open_log(dir: &Path, part: Part) -> Result<File> {
+    let path = part.log_file(dir);
+    fs::create_dir_all(path.parent().context("a log file has a folder")?)?;
+    let open = OpenOptions::new().create(true).append(true).open(&path);
+    open.with_context(|| format!("cannot open {}", path.display()))
+}
+
+fn arguments(command: &mut Command, dir: &Path, plan: &Plan, part: Part) -> Result<()> {
+    let credentials = part.credentials_folder(dir);
+    let data = part.data_folder(dir);
+    let masters = |command: &mut Command| {
+        for address in plan.api_addresses() {
+            command.arg("--master").arg(address);
+        }
+    };
+    let missing = || format!("the plan has no {}", part.name());
+    match part {
+        Part::Master(id) => {
+            let master = plan.masters.iter().find(|master| master.id == id).with_context(missing)?;
+            command.arg("master").arg("--credentials").arg(credentials).arg("--data").arg(data);
+            command.arg("--raft-id").arg(id.to_string());
+            command.arg("--api").arg(loopback(master.api_port).to_string());
+            command.arg("--peer").arg(loopback(master.peer_port).to_string());
+            if id == 1 {
+                command.arg("--bootstrap");
+                for other in plan.masters.iter().filter(|other| other.id != id) {
+                    let (peer, api) = (loopback(other.peer_port), loopback(other.api_port));
+                    command.arg("--founder").arg(format!("{},{peer},{api}", Part::Master(other.id).name()));
+                }
+            }
+        }
+        Part::Shard(id) => {
+            let shard = plan.shards.iter().find(|shard| shard.id == id).with_context(missing)?;
+            command.arg("shard").arg("--credentials").arg(credentials);
+            command.arg("--listen").arg(loopback(shard.port).to_string());
+            masters(command);
+        }
+        Part::Agent(id) => {
+            let agent = plan.agents.iter().find(|agent| agent.id == id).with_context(missing)?;
+            command.arg("agent").arg("--credentials").arg(credentials).arg("--data").arg(data);
+            command.arg("--listen").arg(loopback(agent.port).to_string());
+            command.arg("--cpu").arg(format!("{}m", agent.cpu_milli));
+            command.arg("--memory").arg(agent.memory_bytes.to_string());
+            for shard in &plan.shards {
+                command.arg("--shard").arg(loopback(shard.port).to_string());
+            }
+            masters(command);
+        }
+    }
+    Ok(())
+}
+
+/// Asks a process to end.
+pub fn terminate(pid: u32) {
+    signal(pid, Signal::TERM);
+}
+
+/// Ends a process that did not end when it was asked to.
+pub fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
+        && let Err(error) = kill_process(pid, signal)
+    {
+        tracing::debug!(%error, ?pid, "the process is gone");
+    }
+}
+
+/// Whether a pid is a part of the cell in this folder: pids are used again, names on the command line tell.
+pub fn is_part(pid: u32, dir: &Path, part: Part) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let folder = part.folder(dir).display().to_string();
+    line.split(|byte| *byte == 0).any(|word| word.starts_with(folder.as_bytes()))
+}
