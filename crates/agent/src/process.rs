@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use paceline_runtime::{Observed, ObserveError, OpenError, ProcessOptions, ProcessRuntime, Runtime, StopError};
+use paceline_runtime::{
+    ObserveError, Observed, OpenError, ProcessOptions, ProcessRuntime, Runtime, StopError,
+};
 
 use crate::config::AgentConfig;
 
@@ -66,7 +68,11 @@ pub fn end_tasks(cell: &str, node: &str, data_dir: &Path, supervisor: &Path) -> 
     let runtime = open(data_dir, supervisor, ProcessOptions::new(cell, node))?;
     let live = |runtime: &Arc<dyn Runtime>| -> Result<Vec<_>, ObserveError> {
         let attempts = runtime.attempts()?;
-        Ok(attempts.into_iter().filter(|(_, seen)| !matches!(seen, Observed::Exited(_))).map(|(id, _)| id).collect())
+        Ok(attempts
+            .into_iter()
+            .filter(|(_, seen)| !matches!(seen, Observed::Exited(_)))
+            .map(|(id, _)| id)
+            .collect())
     };
     let attempts = live(&runtime)?;
     for attempt in &attempts {

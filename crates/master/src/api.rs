@@ -69,11 +69,15 @@ impl Services {
         body: CommandBody,
     ) -> Result<(Revision, Reply), Status> {
         let command = caller.command(request, body)?;
-        let proposed = self.proposer.propose(vec![command]).await.map_err(|error| refuse::proposal(&error))?;
+        let proposed =
+            self.proposer.propose(vec![command]).await.map_err(|error| refuse::proposal(&error))?;
         match proposed.replies.into_iter().next() {
             Some(Reply::Refused(refusal)) => Err(refuse::refused(&refusal)),
             Some(reply) => Ok((proposed.revision, reply)),
-            None => Err(refuse::plain(paceline_api::v1::ErrorCode::Internal, "the entry was answered without a reply")),
+            None => Err(refuse::plain(
+                paceline_api::v1::ErrorCode::Internal,
+                "the entry was answered without a reply",
+            )),
         }
     }
 

@@ -30,8 +30,8 @@ use crate::proposer::Proposer;
 use crate::published::Published;
 
 pub(crate) use assigned::shard_list;
-pub(crate) use event::{LinkEvent, Outbox};
 use event::Settled;
+pub(crate) use event::{LinkEvent, Outbox};
 use state::Leading;
 
 /// How often the hub looks at its clocks and the cell clock may move: a tenth of a detection period.
@@ -152,7 +152,9 @@ fn answer(leading: Option<&Leading>, question: Question, view: &Cell, now_ms: u6
             let _ = reply.send(leading.map(|leading| leading.links(view, now_ms)).unwrap_or_default());
         }
         Question::Pids(attempts, reply) => {
-            let pid = |(node, attempt): &(NodeId, AttemptId)| leading.and_then(|leading| leading.pid(*node, attempt));
+            let pid = |(node, attempt): &(NodeId, AttemptId)| {
+                leading.and_then(|leading| leading.pid(*node, attempt))
+            };
             let _ = reply.send(attempts.iter().map(pid).collect());
         }
     }

@@ -39,7 +39,9 @@ impl Pages {
         if token.is_empty() {
             return Ok(None);
         }
-        let expired = || refuse::plain(ErrorCode::PageExpired, "the page token is of another cell or too old: list again");
+        let expired = || {
+            refuse::plain(ErrorCode::PageExpired, "the page token is of another cell or too old: list again")
+        };
         let token: [u8; TOKEN_BYTES] = token.try_into().map_err(|_| expired())?;
         let number = |at: usize| u64::from_be_bytes(std::array::from_fn(|byte| token[at + byte]));
         let mut pinned = self.pinned.lock();

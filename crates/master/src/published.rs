@@ -69,6 +69,12 @@ impl Published {
         self.transitions.load(Ordering::Relaxed)
     }
 
+    /// What was counted so far came from the log that was there before: counting begins now.
+    pub(crate) fn begin_counting(&self) {
+        // ORDERING: as in `transitions`.
+        self.transitions.store(0, Ordering::Relaxed);
+    }
+
     /// Publishes the state after a batch of entries. The events come first: whoever sees the view finds them.
     pub(crate) fn publish(&self, cell: Cell, changes: Vec<Change>, transitions: u64) {
         let revision = cell.revision();

@@ -49,7 +49,8 @@ impl Reads {
             Ok(Err(_)) => Err(refuse::plain(ErrorCode::Unavailable, "this master is shutting down")),
             Err(_) => {
                 let now = self.published.view().revision();
-                let message = format!("the view is at revision {now} and did not reach {floor} within {WAIT_MAX:?}");
+                let message =
+                    format!("the view is at revision {now} and did not reach {floor} within {WAIT_MAX:?}");
                 Err(refuse::plain(ErrorCode::Behind, message))
             }
         }

@@ -1,7 +1,7 @@
 //! Every "no" of the API as a status with a typed detail.
 
-use paceline_api::v1::{ErrorCode, ErrorDetail, FieldViolation, Leader};
 use paceline_api::status_from;
+use paceline_api::v1::{ErrorCode, ErrorDetail, FieldViolation, Leader};
 use paceline_cell::Refusal;
 use paceline_replica::{Member, ProposeError, ReadError};
 use paceline_rules::Violation;
@@ -47,7 +47,8 @@ pub(crate) fn not_leader(leader: Option<&Member>) -> Status {
         Some(leader) => format!("this master does not lead; {} at {} does", leader.name, leader.api_address),
         None => "this master does not lead, and no leader is known".to_owned(),
     };
-    let known = leader.map(|leader| Leader { name: leader.name.clone(), api_address: leader.api_address.clone() });
+    let known =
+        leader.map(|leader| Leader { name: leader.name.clone(), api_address: leader.api_address.clone() });
     let retry_after_ms = if known.is_some() { 0 } else { NO_LEADER_RETRY_MS };
     status_from(ErrorDetail {
         code: ErrorCode::NotLeader.into(),
@@ -61,7 +62,9 @@ pub(crate) fn not_leader(leader: Option<&Member>) -> Status {
 /// The cell's refusal of a command.
 pub(crate) fn refused(refusal: &Refusal) -> Status {
     let (code, retry_after_ms) = match refusal {
-        Refusal::InvalidSpec(violations) | Refusal::InvalidArgument(violations) => return invalid(violations),
+        Refusal::InvalidSpec(violations) | Refusal::InvalidArgument(violations) => {
+            return invalid(violations);
+        }
         Refusal::NotFound { .. } | Refusal::NoSuchTask { .. } => (ErrorCode::NotFound, 0),
         Refusal::NameInUse { .. } => (ErrorCode::NameInUse, 0),
         Refusal::RequestConflict => (ErrorCode::RequestConflict, 0),

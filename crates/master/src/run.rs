@@ -91,6 +91,7 @@ pub async fn run<L: Listener>(
     let mut options = ReplicaConfig::new(&config.cell, &config.name, config.raft_id);
     options.timings = config.timings;
     let replica = Arc::new(Replica::open(options, parts.disk, machine, parts.peer_connector).await?);
+    published.begin_counting();
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new());
     let health = Health::new();
@@ -111,7 +112,13 @@ pub async fn run<L: Listener>(
         next_link: Arc::new(AtomicU64::new(1)),
     };
     let router = services.routes().merge(reflection()?).merge(http_routes(metrics.clone(), health.clone()));
-    let leader = LeaderLoop { replica: replica.clone(), published: published.clone(), proposer, links: link_events, questions: asked };
+    let leader = LeaderLoop {
+        replica: replica.clone(),
+        published: published.clone(),
+        proposer,
+        links: link_events,
+        questions: asked,
+    };
 
     let (leave, leaving) = watch::channel(false);
     let mut tasks: JoinSet<Result<(), MasterError>> = JoinSet::new();
@@ -130,7 +137,8 @@ pub async fn run<L: Listener>(
     if let Some(port) = config.health_port {
         tasks.spawn(async move { serve_loopback_health(port, health).await.map_err(MasterError::Health) });
     }
-    let observer = Observer { replica: replica.clone(), published, metrics, ready, credentials: parts.credentials };
+    let observer =
+        Observer { replica: replica.clone(), published, metrics, ready, credentials: parts.credentials };
     let observing = tokio::spawn(observer.run());
     tracing::info!(cell = %config.cell, master = %config.name, api = %config.api_address, "serving");
 
@@ -174,7 +182,11 @@ async fn death(fatal: &mut watch::Receiver<Option<String>>) -> String {
     died.ok().and_then(|why| why.clone()).unwrap_or_else(|| "no reason was given".to_owned())
 }
 
-async fn serve_port<L: Listener>(listener: L, router: Router, mut leaving: watch::Receiver<bool>) -> Result<(), MasterError> {
+async fn serve_port<L: Listener>(
+    listener: L,
+    router: Router,
+    mut leaving: watch::Receiver<bool>,
+) -> Result<(), MasterError> {
     let left = async move {
         // An error means that the sender is gone, which is a leave as well.
         let _ = leaving.wait_for(|leave| *leave).await;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_client::{CellFolder, Class, Client, ClientError, ClientId, JobRef, v1};
-use paceline_identity::{Authority, CERTIFICATE_LIFE, Credentials, Listener, Role, TlsConnector, TlsListener};
+use paceline_identity::{
+    Authority, CERTIFICATE_LIFE, Credentials, Listener, Role, TlsConnector, TlsListener,
+};
 use paceline_master::{MasterConfig, MasterError, MasterParts, Timings};
 use paceline_rules::JobSpec;
 use paceline_store::RocksDisk;
@@ -122,7 +124,8 @@ async fn a_job_is_listed_paged_stopped_and_forgotten() {
     let first = client.jobs().list_page(page.clone()).await.expect("a page");
     client.jobs().submit(&job("d", 1)).await.expect("accepted");
     let token = first.next_page_token.clone();
-    let second = client.jobs().list_page(v1::ListJobsRequest { page_token: token, ..page }).await.expect("a page");
+    let second =
+        client.jobs().list_page(v1::ListJobsRequest { page_token: token, ..page }).await.expect("a page");
     let names: Vec<&str> = first.jobs.iter().chain(&second.jobs).map(|job| job.name.as_str()).collect();
     assert_eq!(names, ["c", "b", "a"], "pages of one listing come from one view");
     assert_eq!(first.revision, second.revision);
@@ -169,11 +172,20 @@ async fn configuration_and_snapshot_are_served() {
     let dir = cell();
     let master = Master::start(dir.path()).await;
     let client = master.client(dir.path(), "op", 1);
-    let change = |name: &str, value| v1::CellConfig { settings: [(name.to_owned(), value)].into(), failure_domains: None };
+    let change = |name: &str, value| v1::CellConfig {
+        settings: [(name.to_owned(), value)].into(),
+        failure_domains: None,
+    };
     let config = client.cell().set_config(change("heartbeat_ms", 500)).await.expect("accepted");
     assert_eq!(config.settings["heartbeat_ms"], 500);
-    assert_eq!(code(client.cell().set_config(change("heartbeat_ms", 1)).await), Some(v1::ErrorCode::InvalidArgument));
-    assert_eq!(code(client.cell().set_config(change("no_such", 1)).await), Some(v1::ErrorCode::InvalidArgument));
+    assert_eq!(
+        code(client.cell().set_config(change("heartbeat_ms", 1)).await),
+        Some(v1::ErrorCode::InvalidArgument)
+    );
+    assert_eq!(
+        code(client.cell().set_config(change("no_such", 1)).await),
+        Some(v1::ErrorCode::InvalidArgument)
+    );
     let mut snapshot = client.cell().snapshot().await.expect("opened");
     let mut bytes = 0;
     while let Some(piece) = snapshot.next().await.expect("a piece") {
@@ -201,7 +213,9 @@ async fn a_watch_delivers_every_change_of_a_job_once_and_in_order() {
             paceline_client::WatchItem::Change(change) => {
                 seen.extend(change.events.into_iter().map(|event| (change.revision, event)));
             }
-            other => assert!(!matches!(other, paceline_client::WatchItem::Resync { .. }), "nothing was trimmed"),
+            other => {
+                assert!(!matches!(other, paceline_client::WatchItem::Resync { .. }), "nothing was trimmed")
+            }
         }
     }
     use v1::event::Happened;

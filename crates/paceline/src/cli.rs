@@ -357,7 +357,9 @@ pub enum CellCommand {
 /// Reads `NAME,PEER,API`: a name and two addresses.
 fn parse_founder(text: &str) -> Result<Founder, String> {
     let parts: Vec<&str> = text.split(',').collect();
-    let [name, peer, api] = parts[..] else { return Err(format!("`{text}` is not NAME,PEER-ADDRESS,API-ADDRESS")) };
+    let [name, peer, api] = parts[..] else {
+        return Err(format!("`{text}` is not NAME,PEER-ADDRESS,API-ADDRESS"));
+    };
     Ok(Founder { name: name.to_owned(), peer_address: peer.to_owned(), api_address: api.to_owned() })
 }
 
@@ -382,7 +384,10 @@ mod tests {
         let parse = |line: &str| Cli::try_parse_from(line.split(' '));
         assert!(parse("paceline shard list").is_ok());
         let role = parse("paceline shard --credentials c --listen 127.0.0.1:1 --master 127.0.0.1:2");
-        let Ok(Cli { command: Command::Shard(ShardArgs { command: None, role: Some(_), place: Some(place) }), .. }) = role
+        let Ok(Cli {
+            command: Command::Shard(ShardArgs { command: None, role: Some(_), place: Some(place) }),
+            ..
+        }) = role
         else {
             panic!("a role")
         };

@@ -23,8 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use cell_file::OPERATOR_CREDENTIALS;
-pub use plan::{Part, Size};
 use plan::Plan;
+pub use plan::{Part, Size};
 use process::Tie;
 
 /// How long a part may take to end after SIGTERM: a master hands its leadership over first.
@@ -79,7 +79,10 @@ async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
     let plan = make_plan(dir, options.size)?;
     let stray = cell_file::load_pids(dir, &plan);
     if let Some((part, pid)) = stray.iter().find(|&(part, pid)| process::is_part(*pid, dir, *part)) {
-        bail!("{} of this folder runs already, as process {pid}: end it first, or use another --dir", part.name());
+        bail!(
+            "{} of this folder runs already, as process {pid}: end it first, or use another --dir",
+            part.name()
+        );
     }
     make_credentials(dir, &plan)?;
     let mut cell = Running { dir: dir.to_owned(), plan, pids: BTreeMap::new(), children: JoinSet::new() };
@@ -188,7 +191,11 @@ impl Running {
             sleep(RESTART_PAUSE).await;
             self.start(part)?;
         } else if !is_ready {
-            bail!("{} ended before the cell was ready: {how}\n{}", part.name(), ready::log_tail(&self.dir, part));
+            bail!(
+                "{} ended before the cell was ready: {how}\n{}",
+                part.name(),
+                ready::log_tail(&self.dir, part)
+            );
         }
         self.store()
     }
@@ -240,7 +247,8 @@ impl Running {
             let _ = timeout_at(pause.min(deadline), self.children.join_next()).await;
             sleep(Duration::from_millis(5)).await;
             if Instant::now() >= deadline {
-                for (part, pid) in parts.iter().filter(|(part, pid)| process::is_part(*pid, &self.dir, *part)) {
+                for (part, pid) in parts.iter().filter(|(part, pid)| process::is_part(*pid, &self.dir, *part))
+                {
                     eprintln!("{} did not end within {END_GRACE:?} and is killed", part.name());
                     process::kill(*pid);
                 }

@@ -21,7 +21,9 @@ pub fn job_not_succeeded() -> ExitCode {
 
 /// The code of an error.
 pub fn of(error: &anyhow::Error) -> ExitCode {
-    let Some(client) = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>()) else { return FAILED };
+    let Some(client) = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>()) else {
+        return FAILED;
+    };
     match client.class() {
         Class::Refused => ExitCode::from(REFUSED),
         Class::Retry | Class::Unknown => ExitCode::from(NO_ANSWER),

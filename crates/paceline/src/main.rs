@@ -49,7 +49,9 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Master(options) => roles::master(options).await.map(|()| ExitCode::SUCCESS),
-        Command::Shard(ShardArgs { command: Some(command), .. }) => commands::shard::run(command, &cli.cell).await,
+        Command::Shard(ShardArgs { command: Some(command), .. }) => {
+            commands::shard::run(command, &cli.cell).await
+        }
         Command::Shard(ShardArgs { role: Some(role), place: Some(place), .. }) => {
             roles::shard(role, place).await.map(|()| ExitCode::SUCCESS)
         }

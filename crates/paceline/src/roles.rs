@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use paceline_identity::{Credentials, Role, TlsConnector, TlsListener};
 use paceline_agent::AgentConfig;
+use paceline_identity::{Credentials, Role, TlsConnector, TlsListener};
 use paceline_master::{MasterConfig, MasterParts, Timings};
 use paceline_shard::{ShardConfig, ShardLimits};
 use paceline_telemetry::{CERTIFICATE_WARNING_DAYS, LogFormat, init_tracing};

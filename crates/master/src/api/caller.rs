@@ -21,7 +21,11 @@ impl Caller {
     }
 
     /// A command with the caller's request id; without an id it is executed each time it arrives.
-    pub(super) fn command(&self, request: Option<v1::RequestId>, body: CommandBody) -> Result<Command, Status> {
+    pub(super) fn command(
+        &self,
+        request: Option<v1::RequestId>,
+        body: CommandBody,
+    ) -> Result<Command, Status> {
         let Some(request) = request else { return Ok(body.into()) };
         let id = CallId::try_from(request)?;
         let request = RequestId {

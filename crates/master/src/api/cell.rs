@@ -30,14 +30,18 @@ type SnapshotStream = Pin<Box<dyn Stream<Item = Result<v1::SnapshotReply, Status
 impl CellApi for CellService {
     type SnapshotStream = SnapshotStream;
 
-    async fn status(&self, request: Request<v1::CellStatusRequest>) -> Result<Response<v1::CellStatusReply>, Status> {
+    async fn status(
+        &self,
+        request: Request<v1::CellStatusRequest>,
+    ) -> Result<Response<v1::CellStatusReply>, Status> {
         let v1::CellStatusRequest { read, at_revision } = request.into_inner();
         let mut view = self.0.reads.view(read.as_ref()).await?;
         if at_revision > view.revision().0 {
             view = self.0.reads.at_least(Revision(at_revision)).await?;
         }
         if at_revision != 0 && at_revision != view.revision().0 {
-            let message = format!("only the digest of the view's own revision is kept, which is {}", view.revision());
+            let message =
+                format!("only the digest of the view's own revision is kept, which is {}", view.revision());
             return Err(refuse::plain(v1::ErrorCode::Behind, message));
         }
         let digest = digest(view.clone()).await?;
@@ -45,13 +49,19 @@ impl CellApi for CellService {
         Ok(Response::new(self.status_reply(&view, digest, &links)))
     }
 
-    async fn get_config(&self, request: Request<v1::GetConfigRequest>) -> Result<Response<v1::GetConfigReply>, Status> {
+    async fn get_config(
+        &self,
+        request: Request<v1::GetConfigRequest>,
+    ) -> Result<Response<v1::GetConfigReply>, Status> {
         let view = self.0.reads.view(request.get_ref().read.as_ref()).await?;
         let config = Some(config(&view));
         Ok(Response::new(v1::GetConfigReply { revision: view.revision().0, config }))
     }
 
-    async fn set_config(&self, request: Request<v1::SetConfigRequest>) -> Result<Response<v1::SetConfigReply>, Status> {
+    async fn set_config(
+        &self,
+        request: Request<v1::SetConfigRequest>,
+    ) -> Result<Response<v1::SetConfigReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::SetConfigRequest { request: id, config: change } = request.into_inner();
         let change = change.ok_or_else(|| refuse::invalid_field("config", "", "what shall change"))?;
@@ -61,7 +71,10 @@ impl CellApi for CellService {
         Ok(Response::new(v1::SetConfigReply { revision: revision.0, config: Some(config(&view)) }))
     }
 
-    async fn snapshot(&self, request: Request<v1::SnapshotRequest>) -> Result<Response<SnapshotStream>, Status> {
+    async fn snapshot(
+        &self,
+        request: Request<v1::SnapshotRequest>,
+    ) -> Result<Response<SnapshotStream>, Status> {
         let view = self.0.reads.view(request.get_ref().read.as_ref()).await?;
         let (sender, receiver) = mpsc::channel(WAITING_PIECES);
         // A thread of its own: encoding a large state would hold up a worker. It ends when the reader goes.
@@ -101,7 +114,10 @@ impl CellService {
             term: status.term,
             generation: view.generation().0,
             feature_level: view.feature_level().0,
-            state_digest: Some(v1::StateDigest { revision: view.revision().0, digest: digest.to_vec().into() }),
+            state_digest: Some(v1::StateDigest {
+                revision: view.revision().0,
+                digest: digest.to_vec().into(),
+            }),
             masters: self.masters(&status),
             shards: view.shards().map(|shard| show::shard(shard, links)).collect(),
             nodes: Some(node_counts(view, links)),
@@ -109,7 +125,10 @@ impl CellService {
             tasks: Some(task_totals(view)),
             log_bytes,
             task_transitions,
-            log_bytes_per_transition_milli: log_bytes.saturating_mul(1_000).checked_div(task_transitions).unwrap_or(0),
+            log_bytes_per_transition_milli: log_bytes
+                .saturating_mul(1_000)
+                .checked_div(task_transitions)
+                .unwrap_or(0),
             answered_by: self.0.config.name.clone(),
             cell_clock_ms: view.clock_ms(),
         }
@@ -164,7 +183,8 @@ fn send_pieces(view: &Cell, sender: &mpsc::Sender<Result<v1::SnapshotReply, Stat
 
 fn node_counts(view: &Cell, links: &LinksAnswer) -> v1::NodeCounts {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let heard = |wanted: fn(&Liveness) -> bool| links.nodes.values().filter(|node| wanted(&node.liveness)).count();
+    let heard =
+        |wanted: fn(&Liveness) -> bool| links.nodes.values().filter(|node| wanted(&node.liveness)).count();
     v1::NodeCounts {
         up: count(heard(|liveness| matches!(liveness, Liveness::Up))),
         suspect: count(heard(|liveness| matches!(liveness, Liveness::Suspect { .. }))),
@@ -220,7 +240,11 @@ fn config_change(change: v1::CellConfig) -> Result<ConfigChange, Status> {
             None => {
                 let words: Vec<&str> = Setting::ALL.iter().map(|setting| setting.as_str()).collect();
                 let expected = format!("one of {}", words.join(", "));
-                unknown.push(Violation { field: format!("config.{word}"), value: value.to_string(), expected });
+                unknown.push(Violation {
+                    field: format!("config.{word}"),
+                    value: value.to_string(),
+                    expected,
+                });
             }
         }
     }

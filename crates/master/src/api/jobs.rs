@@ -34,18 +34,25 @@ impl Jobs for JobsService {
     type LogsStream = LogsStream;
     type WatchStream = WatchStream;
 
-    async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::SubmitJobReply>, Status> {
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<Response<v1::SubmitJobReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::SubmitJobRequest { request: id, spec } = request.into_inner();
         let spec = spec.ok_or_else(|| refuse::invalid_field("spec", "", "a job specification"))?;
         // Validated before it is proposed, against the view's limits; apply checks again against its own.
         let view = self.0.published.view();
-        let spec = Arc::new(checked_spec(spec, &view.config().limits).map_err(|violations| refuse::invalid(&violations))?);
+        let spec = Arc::new(
+            checked_spec(spec, &view.config().limits).map_err(|violations| refuse::invalid(&violations))?,
+        );
         let body = CommandBody::SubmitJob { spec, submitted_unix_ms: unix_ms() };
         match self.0.command(&caller, id, body).await? {
-            (revision, Reply::JobSubmitted { uid, existing }) => {
-                Ok(Response::new(v1::SubmitJobReply { revision: revision.0, uid: Some(uid.into()), existing }))
-            }
+            (revision, Reply::JobSubmitted { uid, existing }) => Ok(Response::new(v1::SubmitJobReply {
+                revision: revision.0,
+                uid: Some(uid.into()),
+                existing,
+            })),
             (_, other) => Err(unexpected(&other)),
         }
     }
@@ -64,7 +71,10 @@ impl Jobs for JobsService {
         }
     }
 
-    async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobReply>, Status> {
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteJobRequest>,
+    ) -> Result<Response<v1::DeleteJobReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::DeleteJobRequest { request: id, job } = request.into_inner();
         let body = CommandBody::DeleteJob { job: show::selector(job)? };
@@ -85,7 +95,10 @@ impl Jobs for JobsService {
         Ok(Response::new(v1::GetJobReply { revision: view.revision().0, job }))
     }
 
-    async fn list(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsReply>, Status> {
+    async fn list(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsReply>, Status> {
         let request = request.into_inner();
         let size = pages::size(request.page_size, JOBS_PER_PAGE, JOBS_PER_PAGE_MAX)?;
         let states: Vec<JobState> =
@@ -117,17 +130,21 @@ impl Jobs for JobsService {
         let page = self.page(&request.page_token, request.read.as_ref()).await?;
         let job = find(&page.view, &selector)?;
         let wanted = |task: TaskIndex, state: TaskState| {
-            (states.is_empty() || states.contains(&state)) && only.as_ref().is_none_or(|only| only.contains(task))
+            (states.is_empty() || states.contains(&state))
+                && only.as_ref().is_none_or(|only| only.contains(task))
         };
         let first = TaskIndex(u32::try_from(page.position).unwrap_or(u32::MAX));
         let (found, next) = tasks_from(job, first, size, wanted);
         let pids = self.pids(job, &found).await;
-        let tasks = found.iter().zip(pids).map(|((index, task), pid)| show::task(&page.view, *index, task, pid));
+        let tasks =
+            found.iter().zip(pids).map(|((index, task), pid)| show::task(&page.view, *index, task, pid));
         Ok(Response::new(v1::ListTasksReply {
             revision: page.view.revision().0,
             uid: Some(job.uid.into()),
             tasks: tasks.collect(),
-            next_page_token: next.map(|next| self.0.pages.token(&page.view, u64::from(next.0))).unwrap_or_default(),
+            next_page_token: next
+                .map(|next| self.0.pages.token(&page.view, u64::from(next.0)))
+                .unwrap_or_default(),
         }))
     }
 

@@ -35,7 +35,10 @@ impl MasterLink for LinkService {
     type ConnectStream = FrameStream;
     type LogStreamStream = LogStream;
 
-    async fn connect(&self, request: Request<Streaming<ShardFrame>>) -> Result<Response<FrameStream>, Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<ShardFrame>>,
+    ) -> Result<Response<FrameStream>, Status> {
         let caller = Caller::of(&request)?;
         let status = self.0.replica.status();
         if !status.leading {
@@ -76,7 +79,10 @@ impl MasterLink for LinkService {
         Ok(Response::new(Box::pin(ReceiverStream::new(inbox))))
     }
 
-    async fn log_stream(&self, _request: Request<Streaming<LogPiece>>) -> Result<Response<LogStream>, Status> {
+    async fn log_stream(
+        &self,
+        _request: Request<Streaming<LogPiece>>,
+    ) -> Result<Response<LogStream>, Status> {
         Err(refuse::plain(ErrorCode::Unsupported, "output of tasks is not carried yet: read it on the node"))
     }
 }
@@ -108,7 +114,8 @@ impl Reader {
         self.pass_on(connected).await?;
         let mut messages = first;
         loop {
-            let checked: Vec<ShardMessage> = messages.into_iter().filter(|message| self.holds(message)).collect();
+            let checked: Vec<ShardMessage> =
+                messages.into_iter().filter(|message| self.holds(message)).collect();
             if !checked.is_empty() {
                 self.pass_on(LinkEvent::Messages { link: self.link, messages: checked }).await?;
             }

@@ -21,7 +21,10 @@ pub(super) struct NodesService(pub Services);
 
 #[tonic::async_trait]
 impl Nodes for NodesService {
-    async fn list(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::ListNodesReply>, Status> {
+    async fn list(
+        &self,
+        request: Request<v1::ListNodesRequest>,
+    ) -> Result<Response<v1::ListNodesReply>, Status> {
         let request = request.into_inner();
         let size = pages::size(request.page_size, NODES_PER_PAGE, NODES_PER_PAGE_MAX)?;
         let page = match self.0.pages.find(&request.page_token)? {
@@ -50,7 +53,10 @@ impl Nodes for NodesService {
         Ok(Response::new(v1::GetNodeReply { revision: view.revision().0, node }))
     }
 
-    async fn drain(&self, request: Request<v1::DrainNodeRequest>) -> Result<Response<v1::DrainNodeReply>, Status> {
+    async fn drain(
+        &self,
+        request: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::DrainNodeReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::DrainNodeRequest { request: id, node } = request.into_inner();
         let body = CommandBody::DrainNode { node: name(&node)? };
@@ -58,7 +64,10 @@ impl Nodes for NodesService {
         Ok(Response::new(v1::DrainNodeReply { revision: revision.0 }))
     }
 
-    async fn resume(&self, request: Request<v1::ResumeNodeRequest>) -> Result<Response<v1::ResumeNodeReply>, Status> {
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeNodeRequest>,
+    ) -> Result<Response<v1::ResumeNodeReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::ResumeNodeRequest { request: id, node } = request.into_inner();
         let body = CommandBody::ResumeNode { node: name(&node)? };
@@ -66,7 +75,10 @@ impl Nodes for NodesService {
         Ok(Response::new(v1::ResumeNodeReply { revision: revision.0 }))
     }
 
-    async fn label(&self, request: Request<v1::LabelNodeRequest>) -> Result<Response<v1::LabelNodeReply>, Status> {
+    async fn label(
+        &self,
+        request: Request<v1::LabelNodeRequest>,
+    ) -> Result<Response<v1::LabelNodeReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::LabelNodeRequest { request: id, node, set, unset } = request.into_inner();
         let body = CommandBody::LabelNode { node: name(&node)?, set: set.into_iter().collect(), unset };
@@ -74,7 +86,10 @@ impl Nodes for NodesService {
         Ok(Response::new(v1::LabelNodeReply { revision: revision.0 }))
     }
 
-    async fn taint(&self, request: Request<v1::TaintNodeRequest>) -> Result<Response<v1::TaintNodeReply>, Status> {
+    async fn taint(
+        &self,
+        request: Request<v1::TaintNodeRequest>,
+    ) -> Result<Response<v1::TaintNodeReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::TaintNodeRequest { request: id, node, set, unset } = request.into_inner();
         let set = set.into_iter().map(Into::into).collect();
@@ -83,7 +98,10 @@ impl Nodes for NodesService {
         Ok(Response::new(v1::TaintNodeReply { revision: revision.0 }))
     }
 
-    async fn remove(&self, request: Request<v1::RemoveNodeRequest>) -> Result<Response<v1::RemoveNodeReply>, Status> {
+    async fn remove(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::RemoveNodeReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::RemoveNodeRequest { request: id, node } = request.into_inner();
         let body = CommandBody::RemoveNode { node: name(&node)? };

@@ -1,9 +1,7 @@
 //! The shards service.
 
 use paceline_api::v1::shards_server::Shards;
-use paceline_api::v1::{
-    ListShardsReply, ListShardsRequest, RemoveShardReply, RemoveShardRequest,
-};
+use paceline_api::v1::{ListShardsReply, ListShardsRequest, RemoveShardReply, RemoveShardRequest};
 use paceline_cell::CommandBody;
 use tonic::{Request, Response, Status};
 
@@ -25,10 +23,14 @@ impl Shards for ShardsService {
         }))
     }
 
-    async fn remove(&self, request: Request<RemoveShardRequest>) -> Result<Response<RemoveShardReply>, Status> {
+    async fn remove(
+        &self,
+        request: Request<RemoveShardRequest>,
+    ) -> Result<Response<RemoveShardReply>, Status> {
         let caller = Caller::of(&request)?;
         let RemoveShardRequest { request: id, shard } = request.into_inner();
-        let name = shard.parse().map_err(|_| refuse::invalid_field("shard", &shard, "the name of a shard"))?;
+        let name =
+            shard.parse().map_err(|_| refuse::invalid_field("shard", &shard, "the name of a shard"))?;
         let (revision, _) = self.0.command(&caller, id, CommandBody::RemoveShard { name }).await?;
         Ok(Response::new(RemoveShardReply { revision: revision.0 }))
     }

@@ -78,7 +78,8 @@ impl Watcher {
                 return Ok(true);
             }
             let Ok(changes) = self.published.changes_after(self.seen, CHANGES_AT_ONCE) else {
-                let resync = v1::Resync { revision: view.revision().0, oldest_revision: self.published.oldest().0 };
+                let resync =
+                    v1::Resync { revision: view.revision().0, oldest_revision: self.published.oldest().0 };
                 self.send(Message::Resync(resync)).await?;
                 return Ok(false);
             };

@@ -6,7 +6,9 @@ use paceline_api::encode_spec;
 use paceline_cell::{Cell, Node};
 use paceline_link::message::{Desired, JobBody, OrderRun, ShardAddress, ShardList};
 use paceline_link::{Assigned, Known, NodeRecord};
-use paceline_types::{Attempt, FenceToken, IndexSet, JobUid, NodeId, NodeName, Revision, TaskIndex, TaskState, Term};
+use paceline_types::{
+    Attempt, FenceToken, IndexSet, JobUid, NodeId, NodeName, Revision, TaskIndex, TaskState, Term,
+};
 
 /// A view and the term that orders made from it are fenced with.
 pub(crate) struct AssignedView<'a> {
@@ -40,7 +42,9 @@ impl Assigned for AssignedView<'_> {
         let run = |((job, attempt, start), tasks): (Key, Vec<TaskIndex>)| {
             let desired = match start {
                 Some(assigned) => Desired::Run { assigned },
-                None => Desired::Stop { grace_ms: self.cell.job(job).map_or(0, |job| job.spec.template.grace_ms) },
+                None => {
+                    Desired::Stop { grace_ms: self.cell.job(job).map_or(0, |job| job.spec.template.grace_ms) }
+                }
             };
             OrderRun { job, attempt, tasks: tasks.into_iter().collect::<IndexSet>(), desired }
         };

@@ -36,7 +36,11 @@ fn next(error: &ProposalError, leads: bool) -> Next {
     match error {
         ProposalError::TooLarge(_) | ProposalError::Replies { .. } => Next::GiveUp,
         ProposalError::Replica(error) => match error {
-            ProposeError::NotLeader { .. } | ProposeError::Unknown { .. } | ProposeError::Overloaded { .. } if leads => {
+            ProposeError::NotLeader { .. }
+            | ProposeError::Unknown { .. }
+            | ProposeError::Overloaded { .. }
+                if leads =>
+            {
                 Next::Again
             }
             _ => Next::GiveUp,

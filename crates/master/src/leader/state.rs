@@ -125,7 +125,11 @@ impl Leading {
                     let whole = changes.len() < CHANGES_AT_ONCE;
                     let events: Vec<&Event> = changes.iter().flat_map(|(_, events)| events.iter()).collect();
                     self.tell_changes(&events, &view, now_ms);
-                    self.seen = if whole { view.revision().max(last.unwrap_or_default()) } else { last.unwrap_or_default() };
+                    self.seen = if whole {
+                        view.revision().max(last.unwrap_or_default())
+                    } else {
+                        last.unwrap_or_default()
+                    };
                 }
                 Err(_) => {
                     let nodes = view.nodes().map(|node| node.id).collect();
@@ -337,7 +341,11 @@ fn report_command(report: &ReportProposal) -> CommandBody {
             Observed::Ended { status, reason } => ReportedState::Ended { status, reason },
         },
     };
-    CommandBody::Report { node: report.node, epoch: report.epoch, runs: report.runs.iter().map(run).collect() }
+    CommandBody::Report {
+        node: report.node,
+        epoch: report.epoch,
+        runs: report.runs.iter().map(run).collect(),
+    }
 }
 
 /// The node whose orders or record an event changed.

@@ -5,7 +5,12 @@ use paceline_cell::{Cell, Event};
 use paceline_types::{JobUid, NodeId, Revision};
 
 /// The events of one revision that the caller asked for; nothing when there are none.
-pub(crate) fn change(view: &Cell, revision: Revision, events: &[Event], job: Option<JobUid>) -> Option<v1::Change> {
+pub(crate) fn change(
+    view: &Cell,
+    revision: Revision,
+    events: &[Event],
+    job: Option<JobUid>,
+) -> Option<v1::Change> {
     let wanted = |event: &Event| job.is_none_or(|job| job_of(event) == Some(job));
     let shown = (0_u32..).zip(events).filter(|(_, event)| wanted(event));
     let events: Vec<v1::Event> =
@@ -45,9 +50,10 @@ fn happened(view: &Cell, event: &Event) -> Happened {
             job: Some((*job).into()),
             reason: v1::Reason::from(*reason).into(),
         }),
-        Event::JobEnded { job, state } => {
-            Happened::JobEnded(v1::JobEnded { job: Some((*job).into()), state: v1::JobState::from(*state).into() })
-        }
+        Event::JobEnded { job, state } => Happened::JobEnded(v1::JobEnded {
+            job: Some((*job).into()),
+            state: v1::JobState::from(*state).into(),
+        }),
         Event::JobDeleted { job } => Happened::JobDeleted(v1::JobDeleted { job: Some((*job).into()) }),
         Event::JobRetired { job } => Happened::JobRetired(v1::JobRetired { job: Some((*job).into()) }),
         Event::TasksAssigned { .. }
@@ -55,9 +61,11 @@ fn happened(view: &Cell, event: &Event) -> Happened {
         | Event::TasksStopping { .. }
         | Event::TasksRequeued { .. }
         | Event::TasksEnded { .. } => tasks(view, event),
-        Event::NodeRegistered { node, epoch } => {
-            Happened::NodeRegistered(v1::NodeRegistered { node: name(view, *node), id: node.0, epoch: epoch.0 })
-        }
+        Event::NodeRegistered { node, epoch } => Happened::NodeRegistered(v1::NodeRegistered {
+            node: name(view, *node),
+            id: node.0,
+            epoch: epoch.0,
+        }),
         Event::NodeChanged { node, .. } => Happened::NodeChanged(v1::NodeChanged { node: name(view, *node) }),
         Event::NodeRemoved { name, .. } => Happened::NodeRemoved(v1::NodeRemoved { node: name.to_string() }),
         Event::ShardsChanged { .. } => Happened::ShardsChanged(v1::ShardsChanged {}),
@@ -81,13 +89,15 @@ fn tasks(view: &Cell, event: &Event) -> Happened {
             node: name(view, *node),
             tasks: Some(tasks.into()),
         }),
-        Event::TasksStopping { job, attempt, node, tasks, reason } => Happened::TasksStopping(v1::TasksStopping {
-            job: Some((*job).into()),
-            attempt: attempt.0,
-            node: name(view, *node),
-            tasks: Some(tasks.into()),
-            reason: v1::Reason::from(*reason).into(),
-        }),
+        Event::TasksStopping { job, attempt, node, tasks, reason } => {
+            Happened::TasksStopping(v1::TasksStopping {
+                job: Some((*job).into()),
+                attempt: attempt.0,
+                node: name(view, *node),
+                tasks: Some(tasks.into()),
+                reason: v1::Reason::from(*reason).into(),
+            })
+        }
         Event::TasksRequeued { job, attempt, node, tasks, reason, status } => {
             Happened::TasksRequeued(v1::TasksRequeued {
                 job: Some((*job).into()),

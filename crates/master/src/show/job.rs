@@ -70,7 +70,8 @@ fn ends(job: &Job) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
 
 /// A task as it is.
 pub(crate) fn task(view: &Cell, index: TaskIndex, task: &TaskView, pid: Option<u32>) -> v1::Task {
-    let node = task.node.map(|id| view.node(id).map_or_else(|| format!("#{id}"), |node| node.name.to_string()));
+    let node =
+        task.node.map(|id| view.node(id).map_or_else(|| format!("#{id}"), |node| node.name.to_string()));
     let (exit_code, signal) = match task.status {
         Some(ExitStatus::Code(code)) => (Some(code), None),
         Some(ExitStatus::Signal(signal)) => (None, Some(signal)),

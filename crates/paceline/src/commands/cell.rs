@@ -23,7 +23,11 @@ pub async fn run(command: CellCommand, options: &CellOptions) -> Result<ExitCode
             output::fields(options.output, show::cell_rows(&status), &show::cell_json(&status))?;
         }
         CellCommand::Config { changes } => {
-            let config = if changes.is_empty() { client.cell().config().await? } else { change(&client, &changes).await? };
+            let config = if changes.is_empty() {
+                client.cell().config().await?
+            } else {
+                change(&client, &changes).await?
+            };
             let json = json!({
                 "settings": config.settings,
                 "failure_domains": config.failure_domains.unwrap_or_default().labels,
@@ -33,7 +37,11 @@ pub async fn run(command: CellCommand, options: &CellOptions) -> Result<ExitCode
         CellCommand::Snapshot { file } => {
             let (revision, bytes) = snapshot(&client, &file).await?;
             let text = format!("the state at revision {revision} is in {}: {bytes} bytes", file.display());
-            output::message(options.output, &text, &json!({"revision": revision, "bytes": bytes, "file": file}))?;
+            output::message(
+                options.output,
+                &text,
+                &json!({"revision": revision, "bytes": bytes, "file": file}),
+            )?;
         }
         CellCommand::TransferLeadership { to } => {
             let reply = client.cell().transfer_leadership(to.as_deref()).await?;
@@ -66,7 +74,8 @@ async fn snapshot(client: &Client, file: &Path) -> Result<(u64, u64)> {
     anyhow::ensure!(!file.exists(), "{} exists already", file.display());
     let beside = file.with_extension("part");
     let wrong = || format!("cannot write {}", beside.display());
-    let mut target = OpenOptions::new().write(true).create(true).truncate(true).open(&beside).with_context(wrong)?;
+    let mut target =
+        OpenOptions::new().write(true).create(true).truncate(true).open(&beside).with_context(wrong)?;
     let mut pieces = client.cell().snapshot().await?;
     let mut bytes = 0;
     while let Some(piece) = pieces.next().await? {

@@ -18,7 +18,9 @@ fn folder(options: &CellOptions) -> Result<PathBuf> {
     }
     let here = PathBuf::from(DEV_FOLDER);
     let there = here.join("cell.json").exists();
-    there.then_some(here).context("which cell? Give --cell DIR or set PACELINE_CELL to a folder with cell.json")
+    there
+        .then_some(here)
+        .context("which cell? Give --cell DIR or set PACELINE_CELL to a folder with cell.json")
 }
 
 /// A client with the options' deadline, for the leader or the master that the options name.

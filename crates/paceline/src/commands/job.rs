@@ -58,7 +58,11 @@ pub async fn run(command: JobCommand, options: &CellOptions) -> Result<ExitCode>
                 print_job(format, &ended, None)?;
             } else {
                 let (uid, state) = (show::uid(reply.uid.as_ref()), show::job_state(reply.state()));
-                output::message(format, &format!("job {uid} is {state}"), &json!({"uid": uid, "state": state}))?;
+                output::message(
+                    format,
+                    &format!("job {uid} is {state}"),
+                    &json!({"uid": uid, "state": state}),
+                )?;
             }
         }
         JobCommand::Delete { job } => {
@@ -86,7 +90,8 @@ fn read_file(file: &Path) -> Result<JobSpec> {
     read.with_context(|| format!("cannot read {}", file.display()))?;
     // The cell's own limits decide at submission; these are its defaults.
     read_job(&text, &Limits::default()).map_err(|faults| {
-        let lines: Vec<String> = faults.0.iter().map(|fault| format!("  {}:{fault}", file.display())).collect();
+        let lines: Vec<String> =
+            faults.0.iter().map(|fault| format!("  {}:{fault}", file.display())).collect();
         anyhow!("{} in {}:\n{}", counted(faults.0.len(), "fault"), file.display(), lines.join("\n"))
     })
 }

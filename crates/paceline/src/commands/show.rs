@@ -53,7 +53,8 @@ pub fn total(tasks: &v1::TaskCounts) -> u64 {
 
 /// `{"pending": 3, …}`: every state, zeros included.
 fn counts_json(tasks: &v1::TaskCounts) -> Value {
-    let map: Map<String, Value> = counts(tasks).iter().map(|(state, count)| ((*state).to_owned(), json!(count))).collect();
+    let map: Map<String, Value> =
+        counts(tasks).iter().map(|(state, count)| ((*state).to_owned(), json!(count))).collect();
     Value::Object(map)
 }
 
@@ -78,8 +79,11 @@ pub fn job_json(job: &v1::JobStatus) -> Value {
 
 /// States with tasks in them, as in `2 running, 1 succeeded`.
 pub fn counts_text(tasks: &v1::TaskCounts) -> String {
-    let some: Vec<String> =
-        counts(tasks).iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}")).collect();
+    let some: Vec<String> = counts(tasks)
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
     some.join(", ")
 }
 
@@ -146,7 +150,15 @@ pub fn task_row(task: &v1::Task) -> Vec<String> {
     };
     let node = if task.node.is_empty() { "-".to_owned() } else { task.node.clone() };
     let state = task_state(task.state());
-    vec![task.index.to_string(), state, node, task.attempt.to_string(), number(task.pid.map(i64::from)), end, why]
+    vec![
+        task.index.to_string(),
+        state,
+        node,
+        task.attempt.to_string(),
+        number(task.pid.map(i64::from)),
+        end,
+        why,
+    ]
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -167,7 +179,8 @@ pub fn liveness(liveness: v1::NodeLiveness) -> String {
 
 /// A node.
 pub fn node_json(node: &v1::Node) -> Value {
-    let taints: Vec<Value> = node.taints.iter().map(|taint| json!({"key": taint.key, "value": taint.value})).collect();
+    let taints: Vec<Value> =
+        node.taints.iter().map(|taint| json!({"key": taint.key, "value": taint.value})).collect();
     json!({
         "name": node.name,
         "id": node.id,
@@ -284,18 +297,43 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
     ];
     for master in &status.masters {
         let days = master.certificate_days_left.map(|days| format!(", certificate ends in {days} days"));
-        let warning = if master.certificate_days_left.is_some_and(|days| days < CERTIFICATE_WARNING_DAYS) { "!" } else { "" };
+        let warning = if master.certificate_days_left.is_some_and(|days| days < CERTIFICATE_WARNING_DAYS) {
+            "!"
+        } else {
+            ""
+        };
         let role = word(master.role().as_str_name(), "MASTER_ROLE_");
-        rows.push(row("master", format!("{} {role} at {}{}{warning}", master.name, master.api_address, days.unwrap_or_default())));
+        rows.push(row(
+            "master",
+            format!("{} {role} at {}{}{warning}", master.name, master.api_address, days.unwrap_or_default()),
+        ));
     }
     for shard in &status.shards {
         let link = if shard.connected { "connected" } else { "not connected" };
-        rows.push(row("shard", format!("{} at {}, {link}, {} nodes", shard.name, shard.address, shard.nodes)));
+        rows.push(row(
+            "shard",
+            format!("{} at {}, {link}, {} nodes", shard.name, shard.address, shard.nodes),
+        ));
     }
-    rows.push(row("nodes", format!("{} up, {} suspect, {} draining, {} in all", nodes.up, nodes.suspect, nodes.draining, nodes.total)));
-    rows.push(row("tasks", format!("{} pending, {} assigned, {} running, {} stopping", tasks.pending, tasks.assigned, tasks.running, tasks.stopping)));
+    rows.push(row(
+        "nodes",
+        format!(
+            "{} up, {} suspect, {} draining, {} in all",
+            nodes.up, nodes.suspect, nodes.draining, nodes.total
+        ),
+    ));
+    rows.push(row(
+        "tasks",
+        format!(
+            "{} pending, {} assigned, {} running, {} stopping",
+            tasks.pending, tasks.assigned, tasks.running, tasks.stopping
+        ),
+    ));
     let per = milli_text(status.log_bytes_per_transition_milli);
-    rows.push(row("log", format!("{} bytes, {} task transitions, {per} bytes each", status.log_bytes, status.task_transitions)));
+    rows.push(row(
+        "log",
+        format!("{} bytes, {} task transitions, {per} bytes each", status.log_bytes, status.task_transitions),
+    ));
     rows
 }
 

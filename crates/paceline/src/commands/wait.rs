@@ -22,7 +22,10 @@ pub async fn until_ended(client: &Client, job: JobRef, format: Output) -> Result
         bar.set_length(show::total(&tasks));
         bar.set_position(show::ended(&tasks));
         bar.set_message(show::counts_text(&tasks));
-        let ended = !matches!(status.state(), v1::JobState::Active | v1::JobState::Stopping | v1::JobState::Unspecified);
+        let ended = !matches!(
+            status.state(),
+            v1::JobState::Active | v1::JobState::Stopping | v1::JobState::Unspecified
+        );
         if ended {
             bar.finish_and_clear();
             return Ok(status);
@@ -33,7 +36,8 @@ pub async fn until_ended(client: &Client, job: JobRef, format: Output) -> Result
 
 /// On the terminal of a person; nothing for scripts.
 fn bar(format: Output) -> ProgressBar {
-    let target = if format == Output::Json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let target =
+        if format == Output::Json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(None, target);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed} {msg}") {
         bar.set_style(style);

@@ -86,7 +86,8 @@ impl Plan {
         match fs::read(&path) {
             Ok(bytes) => {
                 let plan = serde_json::from_slice(&bytes);
-                plan.map(Some).with_context(|| format!("{} is not the plan of a development cell", path.display()))
+                plan.map(Some)
+                    .with_context(|| format!("{} is not the plan of a development cell", path.display()))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -105,7 +106,12 @@ impl Plan {
             bail!(
                 "the folder holds a cell of {} masters, {} shards and {} agents; asked for {}, {} and {}: \
                  use another --dir",
-                mine.0, mine.1, mine.2, asked.0, asked.1, asked.2
+                mine.0,
+                mine.1,
+                mine.2,
+                asked.0,
+                asked.1,
+                asked.2
             );
         }
         Ok(())
@@ -168,7 +174,8 @@ impl Part {
 impl std::str::FromStr for Part {
     type Err = anyhow::Error;
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || format!("`{text}` is not a part: expected master:ID, shard:ID or agent:ID, as in master:2");
+        let wrong =
+            || format!("`{text}` is not a part: expected master:ID, shard:ID or agent:ID, as in master:2");
         let (kind, id) = text.split_once(':').with_context(wrong)?;
         Ok(match kind {
             "master" => Self::Master(id.parse().with_context(wrong)?),
@@ -186,7 +193,8 @@ pub fn loopback(port: u16) -> SocketAddr {
 
 /// Ports that nobody listens on now. They are held together, so that they differ.
 fn free_ports(count: usize) -> io::Result<Vec<u16>> {
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind(loopback(0))).collect::<io::Result<_>>()?;
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind(loopback(0))).collect::<io::Result<_>>()?;
     held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 

@@ -54,7 +54,8 @@ fn missing(plan: &Plan, status: &v1::CellStatusReply) -> Option<String> {
 /// The end of a part's log, for whoever has to find out what happened.
 pub fn log_tail(dir: &Path, part: Part) -> String {
     let path = part.log_file(dir);
-    let text = std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text =
+        std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
     format!("--- {}\n{}", path.display(), tail.join("\n"))

@@ -115,7 +115,7 @@ root:x:0:0:root:/root:/bin/sh
 postgres:x:120:121::/:/bin/false
 +nis
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
-ann:x:1000:1001:Ann:/home/ann:/bin/sh
+ann:x:1000:1001:Ann:/srv/ann:/bin/sh
 ";
 
     fn users(own_uid: u32, allowed: AllowedUsers) -> Users {
