@@ -1,12 +1,13 @@
 //! `cargo xtask demo`: a cell of real processes runs a real job, and everything it says is checked.
 //!
 //! ```text
-//! set-up ─► build ─► paceline dev ─► job submit --wait ─► job get, job tasks ─► checks ─► SIGTERM
+//! set-up ─► build ─► paceline dev ─► job ─► kill the leader ─► next write ─► job again ─► SIGTERM
 //! ```
 //! Uses the product as a person would: its binaries, its command line, its JSON. `cell` owns the
-//! processes, `outcome` judges the answers, `summary` prints them.
+//! processes, `failover` kills the leader, `outcome` judges the answers, `summary` prints them.
 
 mod cell;
+mod failover;
 mod outcome;
 mod summary;
 
@@ -20,6 +21,7 @@ use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use self::cell::{DemoCell, Folder};
+use self::failover::Failover;
 use self::outcome::{Answers, Outcome};
 use crate::command;
 use crate::parts::Parts;
@@ -62,7 +64,17 @@ pub fn run(workspace: &Workspace, output: Output) -> Result<()> {
     outcome.map(|_| ())
 }
 
-fn demonstrate(workspace: &Workspace, parts: &mut Parts) -> Result<Outcome> {
+/// What the demo saw.
+#[derive(Debug)]
+struct Seen {
+    /// The job under the first leader.
+    before: Outcome,
+    failover: Failover,
+    /// The same file again, under the second.
+    after: Outcome,
+}
+
+fn demonstrate(workspace: &Workspace, parts: &mut Parts) -> Result<Seen> {
     let environment = parts.time("set-up", || setup::ensure(workspace))?;
     let binaries = parts.time("build", || {
         let mut build = environment.cargo(workspace);
@@ -93,7 +105,7 @@ fn with_cell(
     folder: &Folder,
     interrupted: &AtomicBool,
     parts: &mut Parts,
-) -> Result<Outcome> {
+) -> Result<Seen> {
     let mut cell = parts.time("start", || {
         let mut cell = DemoCell::start(&binaries.join("paceline"), folder)?;
         match cell.wait_ready(interrupted) {
@@ -104,17 +116,25 @@ fn with_cell(
             }
         }
     })?;
-    let outcome = parts.time("job", || {
-        let answers = run_job(&cell, &workspace.root.join(JOB_FILE), interrupted)?;
-        outcome::judge(JOB, &answers)
-    });
-    match outcome {
-        Ok(outcome) => parts.time("stop", || cell.stop()).map(|()| outcome),
+    match show(workspace, &cell, interrupted, parts) {
+        Ok(seen) => parts.time("stop", || cell.stop()).map(|()| seen),
         Err(error) => {
             cell.print_logs();
             Err(cell.stop_after(error))
         }
     }
+}
+
+fn show(workspace: &Workspace, cell: &DemoCell, interrupted: &AtomicBool, parts: &mut Parts) -> Result<Seen> {
+    let file = workspace.root.join(JOB_FILE);
+    let job = || outcome::judge(JOB, &run_job(cell, &file, interrupted)?);
+    let before = parts.time("job", job)?;
+    let failover = parts.time("failover", || failover::kill_leader(cell, interrupted))?;
+    let after = parts.time("job-again", job)?;
+    if before.uid == after.uid {
+        bail!("the second submission found the first job, which had ended");
+    }
+    Ok(Seen { before, failover, after })
 }
 
 fn run_job(cell: &DemoCell, job_file: &Path, interrupted: &AtomicBool) -> Result<Answers> {

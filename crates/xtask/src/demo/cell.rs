@@ -24,6 +24,10 @@ const READY: &str = "ready";
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// Agents, shards and masters end one after the other, and each may take ten seconds to hand over.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// Three masters survive the loss of one; two agents share the machine.
+pub const MASTERS: &str = "3";
+pub const SHARDS: &str = "1";
+pub const AGENTS: &str = "2";
 /// How often waiting looks at the signal flag.
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of each log that a failure shows: enough for the error and what led to it.
@@ -69,13 +73,13 @@ pub struct DemoCell {
 }
 
 impl DemoCell {
-    /// Starts one master, one shard and one agent under `paceline dev`.
+    /// Starts the cell under `paceline dev`; a part that is killed stays dead.
     pub fn start(binary: &Path, folder: &Folder) -> Result<Self> {
         let dir = folder.path().join("cell");
         let stderr = folder.path().join("dev.stderr");
         let log = File::create(&stderr).with_context(|| format!("could not create {}", stderr.display()))?;
         let mut dev = Command::new(binary);
-        dev.args(["dev", "--masters", "1", "--shards", "1", "--agents", "1", "--dir"]).arg(&dir);
+        dev.args(["dev", "--masters", MASTERS, "--shards", SHARDS, "--agents", AGENTS, "--dir"]).arg(&dir);
         dev.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         eprintln!("$ {}", command::line(&dev));
         let mut dev = dev.spawn().with_context(|| format!("could not start {}", binary.display()))?;
@@ -105,6 +109,11 @@ impl DemoCell {
                 bail!("paceline dev was not ready after {} s", READY_LIMIT.as_secs());
             }
         }
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The command line of the product, pointed at this cell.
