@@ -232,6 +232,13 @@ impl Cell {
         !self.requests.is_empty()
     }
 
+    /// Whether the answer to a request is recorded: then it must be given again, whatever may be said of the
+    /// request today.
+    #[must_use]
+    pub fn knows_request(&self, id: &crate::command::RequestId) -> bool {
+        self.requests.knows(id)
+    }
+
     /// How many request ids are recorded.
     #[must_use]
     pub const fn request_records(&self) -> u64 {

@@ -102,6 +102,12 @@ impl RequestTable {
         &self.clients
     }
 
+    /// Whether an answer to this id is recorded.
+    pub(crate) fn knows(&self, id: &RequestId) -> bool {
+        let key = ClientKey { principal: id.principal.as_str().into(), client: id.client };
+        self.clients.get(&key).is_some_and(|client| client.position(id.sequence).is_ok())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }

@@ -60,6 +60,11 @@ impl Hub {
         }
     }
 
+    /// Other limits and intervals from now on.
+    pub fn reconfigure(&mut self, config: HubConfig) {
+        self.config = config;
+    }
+
     /// Takes one event; `view` is the leader's applied view and never older than what the event says was applied.
     pub fn handle(&mut self, event: HubEvent, view: &dyn Assigned, now_ms: u64) -> Vec<HubAction> {
         let started_ms = *self.started_ms.get_or_insert(now_ms);

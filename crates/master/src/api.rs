@@ -103,6 +103,6 @@ impl Services {
             .merge(grpc(NodesServer::new(nodes::NodesService(self.clone()))))
             .merge(grpc(ShardsServer::new(shards::ShardsService(self.clone()))))
             .merge(grpc(MasterDirectoryServer::new(directory::DirectoryService(self.clone()))))
-            .merge(grpc(CellServer::new(cell::CellService(self))))
+            .merge(grpc(CellServer::new(cell::CellService::new(self))))
     }
 }

@@ -24,14 +24,14 @@ use paceline_replica::{Replica, ReplicaStatus};
 use paceline_types::{AttemptId, NodeId, Revision, ShardName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::proposer::Proposer;
 use crate::published::Published;
 
 pub(crate) use assigned::shard_list;
 use event::Settled;
-pub(crate) use event::{LinkEvent, Outbox};
+pub(crate) use event::{LinkEvent, LinkStream, Outbox};
 use state::Leading;
 
 /// How often the hub looks at its clocks and the cell clock may move: a tenth of a detection period.
@@ -104,9 +104,13 @@ impl LeaderLoop {
                 }
                 event = self.links.recv() => match event {
                     None => return,
-                    Some(event) => if let Some(leading) = &mut leading {
-                        leading.on_link(event, &self.published.view(), now_ms);
-                    },
+                    Some(event) => {
+                        // A stream that was accepted under a new leadership must not meet the old one's state.
+                        self.follow_status(&mut status, &mut leading);
+                        if let Some(leading) = &mut leading {
+                            leading.on_link(event, &self.published.view(), now_ms);
+                        }
+                    }
                 },
                 Some(question) = self.questions.recv() => answer(leading.as_ref(), question, &self.published.view(), now_ms),
                 Some(settled) = proposals.join_next(), if !proposals.is_empty() => {
@@ -116,6 +120,7 @@ impl LeaderLoop {
                         (Err(error), _) => tracing::error!(%error, "a proposal's task failed"),
                     }
                 }
+                () = pass_due(leading.as_ref(), &self.published, started) => {}
                 _ = timer.tick() => if let Some(leading) = &mut leading {
                     leading.on_timer(&self.published.view(), now_ms);
                 },
@@ -142,6 +147,14 @@ impl LeaderLoop {
         if leading.is_none() {
             tracing::info!("this master does not lead");
         }
+    }
+}
+
+/// Completes when a pass that had to wait is due; never when none waits.
+async fn pass_due(leading: Option<&Leading>, published: &Published, started: Instant) {
+    match leading.and_then(|leading| leading.pass_due_ms(&published.view())) {
+        Some(due_ms) => sleep_until(started + Duration::from_millis(due_ms)).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -135,7 +135,13 @@ pub async fn run<L: Listener>(
         }
     };
     if let Some(port) = config.health_port {
-        tasks.spawn(async move { serve_loopback_health(port, health).await.map_err(MasterError::Health) });
+        let mut leaving = leave.subscribe();
+        tasks.spawn(async move {
+            tokio::select! {
+                served = serve_loopback_health(port, health) => served.map_err(MasterError::Health),
+                _ = leaving.wait_for(|leave| *leave) => Ok(()),
+            }
+        });
     }
     let observer =
         Observer { replica: replica.clone(), published, metrics, ready, credentials: parts.credentials };
@@ -149,6 +155,8 @@ pub async fn run<L: Listener>(
         std::future::pending().await
     };
     let outcome = tokio::select! {
+        // Raft's death first: it ends the other parts too, which then look as if they had ended well.
+        biased;
         () = shutdown => {
             hand_over(&replica).await;
             Ok(())
@@ -156,6 +164,7 @@ pub async fn run<L: Listener>(
         ended = run => ended,
         why = death(&mut fatal) => Err(MasterError::Raft(why)),
         Some(ended) = tasks.join_next() => match ended {
+            Ok(Ok(())) => Err(MasterError::Task("a part of the master ended by itself".to_owned())),
             Ok(outcome) => outcome,
             Err(error) => Err(MasterError::Task(error.to_string())),
         },

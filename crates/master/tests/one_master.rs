@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use paceline_api::v1::jobs_client::JobsClient;
 use paceline_client::{CellFolder, Class, Client, ClientError, ClientId, JobRef, v1};
 use paceline_identity::{
-    Authority, CERTIFICATE_LIFE, Credentials, Listener, Role, TlsConnector, TlsListener,
+    Authority, CERTIFICATE_LIFE, Credentials, Expect, Listener, Role, TlsConnector, TlsListener, channel,
 };
 use paceline_master::{MasterConfig, MasterError, MasterParts, Timings};
 use paceline_rules::JobSpec;
@@ -231,5 +232,36 @@ async fn a_watch_delivers_every_change_of_a_job_once_and_in_order() {
         .collect();
     assert_eq!(kinds, ["submitted", "stopping", "ended", "job ended"]);
     assert!(seen.is_sorted_by_key(|(revision, event)| (*revision, event.ordinal)));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_gets_its_answer_whatever_the_limits_are_by_then() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    client.cell().status().await.expect("a leader");
+    let connector = Arc::new(TlsConnector::new(credentials(dir.path(), "op")));
+    let expect = Expect { role: Role::Master, name: None };
+    let mut raw = JobsClient::new(channel(connector, &master.api.to_string(), expect));
+    let request = |sequence| v1::SubmitJobRequest {
+        request: Some(v1::RequestId {
+            client: vec![9; 16].into(),
+            sequence,
+            lowest_unanswered: 1,
+            floor_revision: 0,
+        }),
+        spec: Some((&job("big", 50)).into()),
+    };
+    let first = raw.submit(request(1)).await.expect("accepted").into_inner();
+    let smaller =
+        v1::CellConfig { settings: [("tasks_per_job".to_owned(), 10)].into(), failure_domains: None };
+    client.cell().set_config(smaller).await.expect("accepted");
+
+    let retried = raw.submit(request(1)).await.expect("the same answer").into_inner();
+    assert_eq!((retried.uid, retried.existing), (first.uid, false));
+    let refused = raw.submit(request(2)).await.expect_err("too many tasks by now");
+    let detail = paceline_api::detail_of(&refused).expect("a typed refusal");
+    assert_eq!(detail.violations[0].field, "tasks");
     master.stop().await;
 }

@@ -63,7 +63,7 @@ pub async fn master(args: MasterArgs) -> Result<()> {
         api_address: args.api.to_string(),
         peer_address: args.peer.to_string(),
         bootstrap: args.bootstrap.then_some(args.founders),
-        health_port: args.role.health_port,
+        health_port: args.health_port,
         timings: match args.timings {
             RaftTimings::Default => Timings::DEFAULT,
             RaftTimings::Fast => Timings::FAST,

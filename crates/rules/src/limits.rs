@@ -21,6 +21,20 @@ pub struct Limits {
     pub spec_bytes: u64,
 }
 
+impl Limits {
+    /// No bound at all: for whoever reads a job before the cell, whose limits decide, has seen it.
+    pub const NONE: Self = Self {
+        tasks_per_job: u32::MAX,
+        override_bytes: u64::MAX,
+        arguments: u32::MAX,
+        string_bytes: u32::MAX,
+        list_items: u32::MAX,
+        max_attempts: u32::MAX,
+        grace_ms: u64::MAX,
+        spec_bytes: u64::MAX,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

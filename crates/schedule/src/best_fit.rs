@@ -28,17 +28,26 @@ pub(crate) struct FreeNodes<'a> {
 }
 
 impl<'a> FreeNodes<'a> {
-    /// From a view, less what is reserved for proposals that the view does not show yet.
-    pub(crate) fn new(view: &'a Cell, reserved: &BTreeMap<NodeId, Resources>) -> Self {
+    /// The usable nodes of a view, less what is reserved for proposals that the view does not show yet.
+    pub(crate) fn new(
+        view: &'a Cell,
+        reserved: &BTreeMap<NodeId, Resources>,
+        usable: impl Fn(&Node) -> bool,
+    ) -> Self {
         let mut largest = Resources::ZERO;
         let mut nodes = BTreeMap::new();
-        for node in view.nodes() {
+        for node in view.nodes().filter(|node| usable(node)) {
             largest = maximum(&largest, &node.capacity);
             let taken = reserved.get(&node.id).copied().unwrap_or(Resources::ZERO);
             let free = node.capacity.saturating_sub(&node.used).saturating_sub(&taken);
             nodes.insert(node.id, (node, free));
         }
         Self { nodes, largest }
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.nodes.len() as u64
     }
 
     /// Takes `need` from a node, `count` times over. The caller has checked that it fits.

@@ -27,7 +27,7 @@ pub fn explain_job(view: &Cell, job: &Job) -> Option<Waiting> {
     if full {
         return Some(Waiting { reason: Reason::MaxRunning, need, nodes: BTreeMap::new() });
     }
-    let free = FreeNodes::new(view, &BTreeMap::new());
+    let free = FreeNodes::new(view, &BTreeMap::new(), |_| true);
     if !free.candidates(&job.spec, &need).is_empty() {
         return None;
     }

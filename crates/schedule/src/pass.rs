@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use paceline_cell::{Cell, CommandBody, Job};
-use paceline_types::{Attempt, IndexSet, JobUid, NodeId, Resources, Revision, TaskIndex};
+use paceline_cell::{Cell, CommandBody, Job, Node};
+use paceline_types::{Attempt, IndexRange, IndexSet, JobUid, NodeId, Resources, Revision};
 
 use crate::best_fit::{FreeNodes, times};
 use crate::reservations::Reservations;
@@ -28,19 +28,23 @@ pub struct PassLimits {
     pub tasks: u64,
     /// Proposals that may be unsettled; at the bound a pass proposes nothing.
     pub open_proposals: usize,
+    /// Nodes to look at, over all jobs: what does not fit costs as much as what does. The next pass goes on with the
+    /// job where this one stopped.
+    pub visits: u64,
 }
 
 impl Default for PassLimits {
     fn default() -> Self {
-        Self { tasks: 65_536, open_proposals: 4_096 }
+        Self { tasks: 65_536, open_proposals: 4_096, visits: 1_000_000 }
     }
 }
 
-/// The state that outlives a pass: what was proposed and is not in the view yet.
+/// The state that outlives a pass: what was proposed and is not in the view yet, and where the last pass stopped.
 #[derive(Default)]
 pub struct Scheduler {
     reservations: Reservations,
     next_id: u64,
+    resume: Option<JobUid>,
 }
 
 impl Scheduler {
@@ -60,51 +64,60 @@ impl Scheduler {
         self.reservations.release(id);
     }
 
+    /// Whether the last pass stopped before it had looked at every job: another one is worth it at once.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.resume.is_some()
+    }
+
     /// How many proposals are unsettled or not yet in a view that a pass has seen.
     #[must_use]
     pub fn open_proposals(&self) -> usize {
         self.reservations.len()
     }
 
-    /// Places what can be placed now, oldest job first, within the limits.
+    /// Places what can be placed now on usable nodes, oldest job first, within the limits.
     /// The proposals are in an order whose every prefix is feasible.
-    pub fn pass(&mut self, view: &Cell, limits: &PassLimits) -> Vec<Proposal> {
+    pub fn pass(
+        &mut self,
+        view: &Cell,
+        limits: &PassLimits,
+        usable: impl Fn(&Node) -> bool,
+    ) -> Vec<Proposal> {
         self.reservations.absorb(view.revision());
-        let mut free = FreeNodes::new(view, &self.reservations.by_node());
-        let mut budget = limits.tasks;
-        let mut proposals = Vec::new();
-        for job in view.pending_jobs() {
+        let free = FreeNodes::new(view, &self.reservations.by_node(), usable);
+        let mut pass = Pass { free, tasks: limits.tasks, visits: limits.visits, proposals: Vec::new() };
+        let start = self.resume.take().unwrap_or_default();
+        let later = view.pending_jobs().filter(|job| job.uid >= start);
+        let earlier = view.pending_jobs().filter(|job| job.uid < start);
+        for job in later.chain(earlier) {
             let room = limits.open_proposals.saturating_sub(self.reservations.len());
-            if budget == 0 || room == 0 {
+            if pass.tasks == 0 || room == 0 {
                 break;
             }
-            self.place_job(
-                job,
-                view,
-                &mut free,
-                &mut Bounds { tasks: &mut budget, proposals: room },
-                &mut proposals,
-            );
+            if pass.visits == 0 {
+                self.resume = Some(job.uid);
+                break;
+            }
+            self.place_job(job, view, &mut pass, room);
         }
-        proposals
+        pass.proposals
     }
 
-    fn place_job(
-        &mut self,
-        job: &Job,
-        view: &Cell,
-        free: &mut FreeNodes<'_>,
-        bounds: &mut Bounds<'_>,
-        proposals: &mut Vec<Proposal>,
-    ) {
+    fn place_job(&mut self, job: &Job, view: &Cell, pass: &mut Pass<'_>, room: usize) {
         let claims = self.reservations.of_job(job.uid);
-        let admitted = admitted(job, &claims).min(*bounds.tasks);
-        let groups = pending_groups(job, &claims, admitted);
-        for (class, tasks) in groups {
-            for run in fill(job, &class, tasks, free, bounds) {
-                proposals.push(self.propose(job.uid, view, class.follows, run));
+        let mut bounds = Bounds { tasks: admitted(job, &claims).min(pass.tasks), proposals: room };
+        let before = bounds.tasks;
+        for (class, ranges) in pending_classes(job, &claims) {
+            if bounds.tasks == 0 || bounds.proposals == 0 {
+                break;
+            }
+            for run in fill(job, &class, ranges, pass, &mut bounds) {
+                let proposal = self.propose(job.uid, view, class.follows, run);
+                pass.proposals.push(proposal);
             }
         }
+        pass.tasks -= before - bounds.tasks;
     }
 
     fn propose(&mut self, job: JobUid, view: &Cell, follows: Attempt, run: Run) -> Proposal {
@@ -117,9 +130,17 @@ impl Scheduler {
     }
 }
 
+/// A pass under way.
+struct Pass<'v> {
+    free: FreeNodes<'v>,
+    tasks: u64,
+    visits: u64,
+    proposals: Vec<Proposal>,
+}
+
 /// What a job may still use of the pass.
-struct Bounds<'a> {
-    tasks: &'a mut u64,
+struct Bounds {
+    tasks: u64,
     proposals: usize,
 }
 
@@ -139,26 +160,35 @@ struct Run {
 
 /// How many more tasks of the job may go onto nodes.
 fn admitted(job: &Job, claims: &IndexSet) -> u64 {
-    let on_nodes = u64::from(job.on_nodes()) + claims.count();
-    job.spec.max_running.map_or(u64::MAX, |limit| u64::from(limit).saturating_sub(on_nodes))
+    u64::from(job.room_to_run()).saturating_sub(claims.count())
 }
 
-/// The first `limit` pending tasks that are not claimed, by class.
-fn pending_groups(job: &Job, claims: &IndexSet, limit: u64) -> BTreeMap<Class, Vec<TaskIndex>> {
-    let mut groups: BTreeMap<Class, Vec<TaskIndex>> = BTreeMap::new();
-    let mut left = limit;
-    for (follows, range) in job.pending_runs() {
-        for index in range.iter() {
-            if left == 0 {
-                return groups;
-            }
-            if !claims.contains(index) {
-                left -= 1;
-                groups.entry(Class { follows, need: job.need(index) }).or_default().push(index);
+/// Every pending task that is not claimed, by class, in ranges: the cost is that of ranges, not of tasks.
+fn pending_classes(job: &Job, claims: &IndexSet) -> BTreeMap<Class, Vec<IndexRange>> {
+    let mut classes: BTreeMap<Class, Vec<IndexRange>> = BTreeMap::new();
+    for (follows, pending) in job.pending_runs() {
+        for open in without(pending, claims) {
+            for (range, need) in job.need_runs(open) {
+                classes.entry(Class { follows, need }).or_default().push(range);
             }
         }
     }
-    groups
+    classes
+}
+
+/// What is left of a range, rising.
+fn without(range: IndexRange, taken: &IndexSet) -> Vec<IndexRange> {
+    let mut left = Vec::new();
+    let mut next = Some(range.first());
+    let first = taken.ranges().partition_point(|taken| taken.last() < range.first());
+    for taken in taken.ranges()[first..].iter().take_while(|taken| taken.first() <= range.last()) {
+        if let (Some(begin), Some(end)) = (next, taken.first().checked_sub(1)) {
+            left.extend(IndexRange::new(begin, end));
+        }
+        next = taken.last().checked_add(1);
+    }
+    left.extend(next.and_then(|begin| IndexRange::new(begin, range.last())));
+    left
 }
 
 /// Fills the best node, then the next best, until the tasks or the nodes run out.
@@ -166,25 +196,81 @@ fn pending_groups(job: &Job, claims: &IndexSet, limit: u64) -> BTreeMap<Class, V
 fn fill(
     job: &Job,
     class: &Class,
-    tasks: Vec<TaskIndex>,
-    free: &mut FreeNodes<'_>,
-    bounds: &mut Bounds<'_>,
+    ranges: Vec<IndexRange>,
+    pass: &mut Pass<'_>,
+    bounds: &mut Bounds,
 ) -> Vec<Run> {
     let mut runs = Vec::new();
-    let mut tasks = tasks.into_iter();
-    for (node, copies) in free.candidates(&job.spec, &class.need) {
+    let mut waiting = Waiting { ranges: ranges.into_iter(), current: None };
+    pass.visits = pass.visits.saturating_sub(pass.free.len());
+    for (node, copies) in pass.free.candidates(&job.spec, &class.need) {
         if bounds.proposals == 0 {
             break;
         }
-        let count = copies.min(tasks.len() as u64);
+        let tasks = waiting.take(copies.min(bounds.tasks));
+        let count = tasks.count();
         if count == 0 {
             break;
         }
-        let set: IndexSet = tasks.by_ref().take(usize::try_from(count).unwrap_or(usize::MAX)).collect();
-        free.take(node.id, &class.need, count);
-        *bounds.tasks -= count;
+        pass.free.take(node.id, &class.need, count);
+        bounds.tasks -= count;
         bounds.proposals -= 1;
-        runs.push(Run { node: node.id, tasks: set, sum: times(&class.need, count) });
+        runs.push(Run { node: node.id, tasks, sum: times(&class.need, count) });
     }
     runs
+}
+
+/// Tasks of a class that were not placed yet.
+struct Waiting {
+    ranges: std::vec::IntoIter<IndexRange>,
+    current: Option<IndexRange>,
+}
+
+impl Waiting {
+    /// The next tasks, at most `count` of them.
+    fn take(&mut self, count: u64) -> IndexSet {
+        let mut taken = Vec::new();
+        let mut left = count;
+        while left > 0 {
+            let Some(range) = self.current.take().or_else(|| self.ranges.next()) else { break };
+            let part = u32::try_from(left - 1).unwrap_or(u32::MAX);
+            let last = range.first().saturating_add(part).min(range.last());
+            self.current = last.checked_add(1).and_then(|begin| IndexRange::new(begin, range.last()));
+            let Some(cut) = IndexRange::new(range.first(), last) else { break };
+            left -= cut.count();
+            taken.push(cut);
+        }
+        taken.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paceline_types::TaskIndex;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_left_of_a_range_is_what_was_not_taken(
+            first in 0_u32..50, length in 1_u32..50, taken in proptest::collection::btree_set(0_u32..120, 0..60),
+        ) {
+            let range = IndexRange::new(first, first + length - 1).expect("rising");
+            let taken: IndexSet = taken.into_iter().map(TaskIndex).collect();
+            let left: Vec<u32> = without(range, &taken).iter().flat_map(IndexRange::iter).map(|i| i.0).collect();
+            let expected: Vec<u32> = range.iter().filter(|&index| !taken.contains(index)).map(|i| i.0).collect();
+            prop_assert_eq!(left, expected);
+        }
+
+        #[test]
+        fn waiting_tasks_are_taken_once_and_in_order(counts in proptest::collection::vec(0_u64..7, 1..20)) {
+            let ranges = vec![IndexRange::new(0, 4).expect("rising"), IndexRange::new(9, 20).expect("rising")];
+            let all: Vec<u32> = ranges.iter().flat_map(IndexRange::iter).map(|i| i.0).collect();
+            let mut waiting = Waiting { ranges: ranges.into_iter(), current: None };
+            let taken: Vec<u32> =
+                counts.iter().flat_map(|&count| waiting.take(count).iter().collect::<Vec<_>>()).map(|i| i.0).collect();
+            let wanted = usize::try_from(counts.iter().sum::<u64>()).expect("small").min(all.len());
+            prop_assert_eq!(&taken[..], &all[..wanted]);
+        }
+    }
 }

@@ -68,7 +68,7 @@ impl World {
     }
 
     fn place(&mut self, scheduler: &mut Scheduler) -> usize {
-        let proposals = scheduler.pass(&self.cell, &PassLimits::default());
+        let proposals = scheduler.pass(&self.cell, &PassLimits::default(), |_| true);
         let count = proposals.len();
         self.commit(scheduler, proposals);
         count
@@ -106,9 +106,9 @@ fn what_was_proposed_is_not_proposed_again_before_it_is_in_the_view() {
     world.node(1, Resources::new(1_000, 100), &[]);
     let uid = world.submit(job("j", 4, 500));
     let mut scheduler = Scheduler::new();
-    let first = scheduler.pass(&world.cell, &PassLimits::default());
+    let first = scheduler.pass(&world.cell, &PassLimits::default(), |_| true);
     assert_eq!(first.len(), 1);
-    assert!(scheduler.pass(&world.cell, &PassLimits::default()).is_empty());
+    assert!(scheduler.pass(&world.cell, &PassLimits::default(), |_| true).is_empty());
     world.commit(&mut scheduler, first);
     assert_eq!(world.place(&mut scheduler), 0);
     assert_eq!(scheduler.open_proposals(), 0);
@@ -121,7 +121,7 @@ fn a_refused_proposal_gives_its_room_back() {
     world.node(1, Resources::new(1_000, 100), &[]);
     world.submit(job("j", 2, 500));
     let mut scheduler = Scheduler::new();
-    let lost = scheduler.pass(&world.cell, &PassLimits::default());
+    let lost = scheduler.pass(&world.cell, &PassLimits::default(), |_| true);
     scheduler.released(lost[0].id);
     assert_eq!(world.place(&mut scheduler), 1);
 }
@@ -132,8 +132,8 @@ fn max_running_counts_what_is_under_way() {
     world.node(1, Resources::new(10_000, 100), &[]);
     let uid = world.submit(JobSpec { max_running: Some(3), ..job("j", 10, 100) });
     let mut scheduler = Scheduler::new();
-    let first = scheduler.pass(&world.cell, &PassLimits { tasks: 2, ..PassLimits::default() });
-    assert_eq!(scheduler.pass(&world.cell, &PassLimits::default()).len(), 1);
+    let first = scheduler.pass(&world.cell, &PassLimits { tasks: 2, ..PassLimits::default() }, |_| true);
+    assert_eq!(scheduler.pass(&world.cell, &PassLimits::default(), |_| true).len(), 1);
     world.commit(&mut scheduler, first);
     let job = world.cell.job(uid).expect("the job");
     assert_eq!(job.count(TaskState::Assigned), 2);
@@ -209,11 +209,50 @@ fn a_pass_stays_within_its_limits_and_goes_on_in_the_next() {
     let mut scheduler = Scheduler::new();
     let limits = PassLimits { tasks: 40, ..PassLimits::default() };
     for placed in [40, 80, 100, 100] {
-        let proposals = scheduler.pass(&world.cell, &limits);
+        let proposals = scheduler.pass(&world.cell, &limits, |_| true);
         world.commit(&mut scheduler, proposals);
         assert_eq!(world.count(uid, TaskState::Assigned), placed);
     }
-    assert!(scheduler.pass(&world.cell, &PassLimits { open_proposals: 0, ..limits }).is_empty());
+    assert!(scheduler.pass(&world.cell, &PassLimits { open_proposals: 0, ..limits }, |_| true).is_empty());
+}
+
+#[test]
+fn tasks_that_fit_nowhere_do_not_hold_up_those_that_do() {
+    let mut world = World::new();
+    world.node(1, Resources::new(1_000, 100), &[]);
+    let huge = Override {
+        tasks: "0-1".parse().expect("valid"),
+        resources: Some(Resources::new(9_000, 1)),
+        ..Override::default()
+    };
+    let uid = world.submit(JobSpec { max_running: Some(2), overrides: vec![huge], ..job("j", 5, 100) });
+    world.place(&mut Scheduler::new());
+    assert_eq!(world.count(uid, TaskState::Assigned), 2);
+}
+
+#[test]
+fn nothing_is_placed_on_a_node_that_is_not_usable() {
+    let mut world = World::new();
+    let dark = world.node(1, Resources::new(1_000, 100), &[]);
+    world.submit(job("j", 1, 100));
+    let mut scheduler = Scheduler::new();
+    assert!(scheduler.pass(&world.cell, &PassLimits::default(), |node| node.id != dark).is_empty());
+    assert_eq!(world.place(&mut scheduler), 1);
+}
+
+#[test]
+fn a_pass_that_has_looked_enough_goes_on_where_it_stopped() {
+    let mut world = World::new();
+    world.node(1, Resources::new(1_000, 100), &[]);
+    for at in 0..3 {
+        world.submit(job(&format!("huge{at}"), 1, 9_000));
+    }
+    let fits = world.submit(job("fits", 1, 100));
+    let mut scheduler = Scheduler::new();
+    let limits = PassLimits { visits: 1, ..PassLimits::default() };
+    let placed: Vec<usize> = (0..4).map(|_| scheduler.pass(&world.cell, &limits, |_| true).len()).collect();
+    assert_eq!(placed, [0, 0, 0, 1]);
+    assert_eq!(world.count(fits, TaskState::Pending), 1);
 }
 
 proptest! {

@@ -26,15 +26,19 @@ impl Caller {
         request: Option<v1::RequestId>,
         body: CommandBody,
     ) -> Result<Command, Status> {
-        let Some(request) = request else { return Ok(body.into()) };
+        let request = request.map(|request| self.request_id(request)).transpose()?;
+        Ok(Command { request, body })
+    }
+
+    /// The cell's id of a request: who calls comes from the certificate, never from the wire.
+    pub(super) fn request_id(&self, request: v1::RequestId) -> Result<RequestId, Status> {
         let id = CallId::try_from(request)?;
-        let request = RequestId {
+        Ok(RequestId {
             principal: self.identity.principal(),
             client: id.client,
             sequence: id.sequence,
             lowest_unanswered: id.lowest_unanswered,
             floor: id.floor,
-        };
-        Ok(Command { request: Some(request), body })
+        })
     }
 }

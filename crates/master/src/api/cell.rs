@@ -2,16 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
-use paceline_api::v1;
 use paceline_api::v1::cell_server::Cell as CellApi;
+use paceline_api::{status_from, v1};
 use paceline_cell::{Cell, CommandBody, ConfigChange, Setting};
 use paceline_link::Liveness;
 use paceline_replica::{ReplicaStatus, ServerRole};
 use paceline_rules::Violation;
 use paceline_types::{JobState, Revision, TaskState};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -22,7 +23,25 @@ use crate::{refuse, show};
 /// Pieces of a snapshot that wait for a slow reader: 1 MiB each.
 const WAITING_PIECES: usize = 4;
 
-pub(super) struct CellService(pub Services);
+/// Snapshots that are sent at once: each pins a view and a thread for as long as its reader takes.
+const SNAPSHOTS_AT_ONCE: usize = 2;
+/// When to come again while that many are under way.
+const SNAPSHOT_RETRY_MS: u64 = 5_000;
+/// Longest wait for a reader to take a piece: one that stops reading must not hold the place for ever.
+const PIECE_WAIT: Duration = Duration::from_secs(30);
+
+/// The service, with the digest of the revision that was asked for last: it costs a read of the whole state.
+pub(super) struct CellService {
+    services: Services,
+    digest: Mutex<Option<(Revision, [u8; 32])>>,
+    snapshots: Arc<Semaphore>,
+}
+
+impl CellService {
+    pub(super) fn new(services: Services) -> Self {
+        Self { services, digest: Mutex::new(None), snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)) }
+    }
+}
 
 type SnapshotStream = Pin<Box<dyn Stream<Item = Result<v1::SnapshotReply, Status>> + Send>>;
 
@@ -35,17 +54,17 @@ impl CellApi for CellService {
         request: Request<v1::CellStatusRequest>,
     ) -> Result<Response<v1::CellStatusReply>, Status> {
         let v1::CellStatusRequest { read, at_revision } = request.into_inner();
-        let mut view = self.0.reads.view(read.as_ref()).await?;
+        let mut view = self.services.reads.view(read.as_ref()).await?;
         if at_revision > view.revision().0 {
-            view = self.0.reads.at_least(Revision(at_revision)).await?;
+            view = self.services.reads.at_least(Revision(at_revision)).await?;
         }
         if at_revision != 0 && at_revision != view.revision().0 {
             let message =
                 format!("only the digest of the view's own revision is kept, which is {}", view.revision());
             return Err(refuse::plain(v1::ErrorCode::Behind, message));
         }
-        let digest = digest(view.clone()).await?;
-        let links = self.0.links().await;
+        let digest = self.digest(&view).await?;
+        let links = self.services.links().await;
         Ok(Response::new(self.status_reply(&view, digest, &links)))
     }
 
@@ -53,7 +72,7 @@ impl CellApi for CellService {
         &self,
         request: Request<v1::GetConfigRequest>,
     ) -> Result<Response<v1::GetConfigReply>, Status> {
-        let view = self.0.reads.view(request.get_ref().read.as_ref()).await?;
+        let view = self.services.reads.view(request.get_ref().read.as_ref()).await?;
         let config = Some(config(&view));
         Ok(Response::new(v1::GetConfigReply { revision: view.revision().0, config }))
     }
@@ -66,8 +85,8 @@ impl CellApi for CellService {
         let v1::SetConfigRequest { request: id, config: change } = request.into_inner();
         let change = change.ok_or_else(|| refuse::invalid_field("config", "", "what shall change"))?;
         let body = CommandBody::SetConfig(config_change(change)?);
-        let (revision, _) = self.0.command(&caller, id, body).await?;
-        let view = self.0.reads.at_least(revision).await?;
+        let (revision, _) = self.services.command(&caller, id, body).await?;
+        let view = self.services.reads.at_least(revision).await?;
         Ok(Response::new(v1::SetConfigReply { revision: revision.0, config: Some(config(&view)) }))
     }
 
@@ -75,10 +94,20 @@ impl CellApi for CellService {
         &self,
         request: Request<v1::SnapshotRequest>,
     ) -> Result<Response<SnapshotStream>, Status> {
-        let view = self.0.reads.view(request.get_ref().read.as_ref()).await?;
+        let view = self.services.reads.view(request.get_ref().read.as_ref()).await?;
+        let Ok(place) = self.snapshots.clone().try_acquire_owned() else {
+            return Err(status_from(v1::ErrorDetail {
+                code: v1::ErrorCode::Overloaded.into(),
+                message: format!("{SNAPSHOTS_AT_ONCE} snapshots are being sent, and no more are at once"),
+                retry_after_ms: SNAPSHOT_RETRY_MS,
+                ..v1::ErrorDetail::default()
+            }));
+        };
         let (sender, receiver) = mpsc::channel(WAITING_PIECES);
-        // A thread of its own: encoding a large state would hold up a worker. It ends when the reader goes.
-        tokio::task::spawn_blocking(move || send_pieces(&view, &sender));
+        tokio::spawn(async move {
+            send_pieces(view, sender).await;
+            drop(place);
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -87,15 +116,15 @@ impl CellApi for CellService {
         request: Request<v1::TransferLeadershipRequest>,
     ) -> Result<Response<v1::TransferLeadershipReply>, Status> {
         let v1::TransferLeadershipRequest { to, if_term, .. } = request.into_inner();
-        let status = self.0.replica.status();
+        let status = self.services.replica.status();
         // A term that has passed means that the leadership has moved already: a retry only hears who leads now.
         if if_term == 0 || if_term == status.term {
             let to = (!to.is_empty()).then_some(to);
-            self.0.replica.transfer_leadership(to).await.map_err(|error| transfer(&error))?;
+            self.services.replica.transfer_leadership(to).await.map_err(|error| transfer(&error))?;
         }
-        let status = self.0.replica.status();
+        let status = self.services.replica.status();
         Ok(Response::new(v1::TransferLeadershipReply {
-            revision: self.0.published.view().revision().0,
+            revision: self.services.published.view().revision().0,
             leader: status.leader.map(|leader| leader.name).unwrap_or_default(),
             term: status.term,
         }))
@@ -103,13 +132,27 @@ impl CellApi for CellService {
 }
 
 impl CellService {
+    /// The digest of a view, computed on a thread of its own. Callers of one moment wait for one computation.
+    async fn digest(&self, view: &Arc<Cell>) -> Result<[u8; 32], Status> {
+        let mut known = self.digest.lock().await;
+        if let Some((_, digest)) = known.filter(|(revision, _)| *revision == view.revision()) {
+            return Ok(digest);
+        }
+        let asked = view.clone();
+        let failed =
+            |error: tokio::task::JoinError| refuse::plain(v1::ErrorCode::Internal, error.to_string());
+        let digest = tokio::task::spawn_blocking(move || asked.digest()).await.map_err(failed)?;
+        *known = Some((view.revision(), digest));
+        Ok(digest)
+    }
+
     fn status_reply(&self, view: &Cell, digest: [u8; 32], links: &LinksAnswer) -> v1::CellStatusReply {
-        let status = self.0.replica.status();
-        let log_bytes = self.0.replica.log_bytes_written();
-        let task_transitions = self.0.published.transitions();
+        let status = self.services.replica.status();
+        let log_bytes = self.services.replica.log_bytes_written();
+        let task_transitions = self.services.published.transitions();
         v1::CellStatusReply {
             revision: view.revision().0,
-            cell: self.0.config.cell.clone(),
+            cell: self.services.config.cell.clone(),
             leader: status.leader.as_ref().map(|leader| leader.name.clone()).unwrap_or_default(),
             term: status.term,
             generation: view.generation().0,
@@ -129,15 +172,15 @@ impl CellService {
                 .saturating_mul(1_000)
                 .checked_div(task_transitions)
                 .unwrap_or(0),
-            answered_by: self.0.config.name.clone(),
+            answered_by: self.services.config.name.clone(),
             cell_clock_ms: view.clock_ms(),
         }
     }
 
     fn masters(&self, status: &ReplicaStatus) -> Vec<v1::Master> {
-        let days_left = self.0.credentials.days_left(super::links::unix_seconds());
+        let days_left = self.services.credentials.days_left(super::links::unix_seconds());
         let master = |member: &paceline_replica::Member| {
-            let own = member.name == self.0.config.name;
+            let own = member.name == self.services.config.name;
             let leads = status.leader.as_ref().is_some_and(|leader| leader.raft_id == member.raft_id);
             let votes = status.voters.iter().any(|voter| voter.raft_id == member.raft_id);
             let role = match status.role {
@@ -160,21 +203,25 @@ impl CellService {
     }
 }
 
-/// Computed on a thread of its own: it reads the whole state.
-async fn digest(view: Arc<Cell>) -> Result<[u8; 32], Status> {
-    let failed = |error: tokio::task::JoinError| refuse::plain(v1::ErrorCode::Internal, error.to_string());
-    tokio::task::spawn_blocking(move || view.digest()).await.map_err(failed)
-}
-
-fn send_pieces(view: &Cell, sender: &mpsc::Sender<Result<v1::SnapshotReply, Status>>) {
+/// Encodes on threads of its own, one piece at a time: a large state would hold up a worker. Ends when the reader goes
+/// or stops reading.
+async fn send_pieces(view: Arc<Cell>, sender: mpsc::Sender<Result<v1::SnapshotReply, Status>>) {
     let revision = view.revision().0;
-    let mut chunks = view.snapshot_chunks().peekable();
+    let mut chunks = view.snapshot_chunks();
+    let mut next = chunks.next();
     let mut piece = 0;
-    while let Some(data) = chunks.next() {
-        let last = chunks.peek().is_none();
-        let end = last.then(|| v1::SnapshotEnd { digest: view.digest().to_vec().into(), pieces: piece + 1 });
+    while let Some(data) = next {
+        let view = view.clone();
+        let encoded = tokio::task::spawn_blocking(move || {
+            let following = chunks.next();
+            let digest = following.is_none().then(|| view.digest());
+            (chunks, following, digest)
+        });
+        let Ok((rest, following, digest)) = encoded.await else { return };
+        (chunks, next) = (rest, following);
+        let end = digest.map(|digest| v1::SnapshotEnd { digest: digest.to_vec().into(), pieces: piece + 1 });
         let reply = v1::SnapshotReply { revision, piece, data, end };
-        if sender.blocking_send(Ok(reply)).is_err() {
+        if sender.send_timeout(Ok(reply), PIECE_WAIT).await.is_err() {
             return;
         }
         piece += 1;

@@ -8,6 +8,7 @@ use futures::Stream;
 use paceline_api::v1::jobs_server::Jobs;
 use paceline_api::{TASKS_PER_PAGE_MAX, checked_spec, job_state, task_state, v1};
 use paceline_cell::{Cell, CommandBody, Job, JobSelector, Reply, TaskView};
+use paceline_rules::JobSpec;
 use paceline_types::{AttemptId, IndexRange, IndexSet, JobState, NodeId, TaskIndex, TaskState};
 use tonic::{Request, Response, Status};
 
@@ -41,12 +42,8 @@ impl Jobs for JobsService {
         let caller = Caller::of(&request)?;
         let v1::SubmitJobRequest { request: id, spec } = request.into_inner();
         let spec = spec.ok_or_else(|| refuse::invalid_field("spec", "", "a job specification"))?;
-        // Validated before it is proposed, against the view's limits; apply checks again against its own.
-        let view = self.0.published.view();
-        let spec = Arc::new(
-            checked_spec(spec, &view.config().limits).map_err(|violations| refuse::invalid(&violations))?,
-        );
-        let body = CommandBody::SubmitJob { spec, submitted_unix_ms: unix_ms() };
+        let spec = self.checked(&caller, id.as_ref(), spec).await?;
+        let body = CommandBody::SubmitJob { spec: Arc::new(spec), submitted_unix_ms: unix_ms() };
         match self.0.command(&caller, id, body).await? {
             (revision, Reply::JobSubmitted { uid, existing }) => Ok(Response::new(v1::SubmitJobReply {
                 revision: revision.0,
@@ -165,6 +162,32 @@ impl Jobs for JobsService {
 }
 
 impl JobsService {
+    /// A job is validated before it is proposed, against the view's limits; apply checks again against its own.
+    /// The retry of a request that has its answer goes through all the same: the limits may have changed since, the
+    /// answer has not.
+    async fn checked(
+        &self,
+        caller: &Caller,
+        id: Option<&v1::RequestId>,
+        spec: v1::JobSpec,
+    ) -> Result<JobSpec, Status> {
+        // A follower's limits may be behind: only the leader says no for good.
+        let status = self.0.replica.status();
+        if !status.leading {
+            return Err(refuse::not_leader(status.leader.as_ref()));
+        }
+        let view = self.0.published.view();
+        let violations = match checked_spec(spec.clone(), &view.config().limits) {
+            Ok(spec) => return Ok(spec),
+            Err(violations) => violations,
+        };
+        let refused = || refuse::invalid(&violations);
+        let (Some(id), Ok(spec)) = (id, JobSpec::try_from(spec)) else { return Err(refused()) };
+        let id = caller.request_id(id.clone())?;
+        let answered = self.0.reads.view(None).await?.knows_request(&id);
+        if answered { Ok(spec) } else { Err(refused()) }
+    }
+
     /// The page that a token names, or the first page of a new view.
     async fn page(&self, token: &[u8], read: Option<&v1::ReadOptions>) -> Result<Page, Status> {
         match self.0.pages.find(token)? {

@@ -11,12 +11,12 @@ use paceline_link::LinkId;
 use paceline_link::message::{AgentOrder, Hello, MasterMessage, ShardMessage};
 use paceline_replica::{Member, ReplicaStatus};
 use paceline_types::ShardName;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Caller, Services};
-use crate::leader::{LinkEvent, Outbox};
+use crate::leader::{LinkEvent, LinkStream, Outbox};
 use crate::refuse;
 
 /// Batches that wait for a shard: at 256 KiB each this is the most that one slow shard can hold of the leader.
@@ -60,7 +60,9 @@ impl MasterLink for LinkService {
         // ORDERING: numbers only have to differ.
         let link = LinkId(self.0.next_link.fetch_add(1, Ordering::Relaxed));
         let (outbox, inbox) = mpsc::channel(OUTBOX_FRAMES);
-        let connected = LinkEvent::Connected { link, name: name.clone(), address, outbox: outbox.clone() };
+        let (alive, mut ended) = oneshot::channel();
+        let stream = LinkStream { outbox: outbox.clone(), _alive: alive };
+        let connected = LinkEvent::Connected { link, name: name.clone(), address, stream };
         let reader = Reader { services: self.0.clone(), link, shard: name, outbox: outbox.clone() };
         tokio::spawn(async move {
             let mut status = reader.services.replica.subscribe();
@@ -69,6 +71,7 @@ impl MasterLink for LinkService {
                 outcome = read => outcome,
                 // The stream of a leader that is none any more ends, so that the shard looks for the next one.
                 leader = lost(&mut status) => Err(refuse::not_leader(leader.as_ref())),
+                _ = &mut ended => Err(refuse::plain(ErrorCode::Unavailable, "the leader has closed this link")),
                 () = outbox.closed() => Ok(()),
             };
             if let Err(status) = outcome {

@@ -77,13 +77,15 @@ impl Watcher {
             if self.seen >= view.revision() {
                 return Ok(true);
             }
-            let Ok(changes) = self.published.changes_after(self.seen, CHANGES_AT_ONCE) else {
+            let Ok(mut changes) = self.published.changes_after(self.seen, CHANGES_AT_ONCE) else {
                 let resync =
                     v1::Resync { revision: view.revision().0, oldest_revision: self.published.oldest().0 };
                 self.send(Message::Resync(resync)).await?;
                 return Ok(false);
             };
             let whole = changes.len() < CHANGES_AT_ONCE;
+            // The ring may be ahead of the view, which names the nodes.
+            changes.retain(|(revision, _)| *revision <= view.revision());
             for (revision, events) in changes {
                 if let Some(change) = show::change(&view, revision, &events, self.job) {
                     self.send(Message::Change(change)).await?;

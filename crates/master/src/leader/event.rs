@@ -1,11 +1,13 @@
 //! What the leader's loop hears, besides its clock and the view.
 
+use std::convert::Infallible;
+
 use paceline_api::v1::MasterFrame;
 use paceline_link::LinkId;
 use paceline_link::message::{Hello, ShardMessage};
 use paceline_schedule::ProposalId;
 use paceline_types::{LinkSession, NodeName, ShardName};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
 use crate::proposer::{ProposalError, Proposed};
@@ -13,11 +15,20 @@ use crate::proposer::{ProposalError, Proposed};
 /// To one shard. Full means that the shard does not read: it is disconnected and comes back.
 pub(crate) type Outbox = mpsc::Sender<Result<MasterFrame, Status>>;
 
+/// The loop's end of a shard's stream. Whoever drops it, for whatever reason, ends the stream: a shard never takes
+/// a stream for connected that nobody at the leader knows.
+#[derive(Debug)]
+pub(crate) struct LinkStream {
+    pub outbox: Outbox,
+    /// Closes the stream when it goes.
+    pub _alive: oneshot::Sender<Infallible>,
+}
+
 /// From the streams of shards.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// A shard's stream began; its name was checked against its certificate.
-    Connected { link: LinkId, name: ShardName, address: String, outbox: Outbox },
+    Connected { link: LinkId, name: ShardName, address: String, stream: LinkStream },
     /// What it said; signatures were checked.
     Messages { link: LinkId, messages: Vec<ShardMessage> },
     /// It ended.

@@ -12,8 +12,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 
 use super::assigned::AssignedView;
-use super::event::{LinkEvent, Outbox, Purpose, ReportKey, Settled};
-use super::proposals::{COMMANDS_PER_ENTRY, Draft, spawn};
+use super::event::{LinkEvent, LinkStream, Purpose, ReportKey, Settled};
+use super::proposals::{Draft, assign_bytes, cut, first_cut, report_bytes, spawn};
 use super::{LinksAnswer, NodeLink};
 use crate::proposer::Proposer;
 use crate::published::Published;
@@ -21,6 +21,8 @@ use crate::refuse;
 
 /// How often the cell clock moves while anything can expire.
 const TICK_MS: u64 = 1_000;
+/// Shortest time between two passes: what changes within it is placed together.
+const PASS_EVERY_MS: u64 = 5;
 /// Revisions of changes read from the ring at once.
 const CHANGES_AT_ONCE: usize = 1_024;
 
@@ -29,11 +31,13 @@ pub(crate) struct Leading {
     term: u64,
     hub: Hub,
     scheduler: Scheduler,
-    links: BTreeMap<LinkId, Outbox>,
+    links: BTreeMap<LinkId, LinkStream>,
     /// Changes up to here were told to the hub.
     seen: Revision,
     /// The view that the last pass saw; nothing when a pass is due.
     passed: Option<Revision>,
+    /// No pass before this: passes must leave the loop time for links and timers.
+    pass_again_ms: u64,
     drafts: Vec<Draft>,
     reports: Vec<ReportProposal>,
     /// One entry of reports is under way at a time: acknowledgements of a node must follow the order of its reports,
@@ -46,20 +50,14 @@ pub(crate) struct Leading {
 
 impl Leading {
     pub(crate) fn new(term: u64, view: &Cell) -> Self {
-        let config = view.config();
-        let hub = HubConfig {
-            heartbeat_ms: config.heartbeat_ms,
-            silence_ms: config.detection_ms,
-            shard_leaves_ms: config.shard_silence_ms,
-            ..HubConfig::default()
-        };
         Self {
             term,
-            hub: Hub::new(hub),
+            hub: Hub::new(hub_config(view)),
             scheduler: Scheduler::new(),
             links: BTreeMap::new(),
             seen: super::first_seen(view),
             passed: None,
+            pass_again_ms: 0,
             drafts: Vec::new(),
             reports: Vec::new(),
             reporting: false,
@@ -74,8 +72,8 @@ impl Leading {
 
     pub(crate) fn on_link(&mut self, event: LinkEvent, view: &Cell, now_ms: u64) {
         match event {
-            LinkEvent::Connected { link, name, address, outbox } => {
-                self.links.insert(link, outbox);
+            LinkEvent::Connected { link, name, address, stream } => {
+                self.links.insert(link, stream);
                 self.tell(HubEvent::ShardConnected { link, name, address }, view, now_ms);
             }
             // After a disconnect by the hub a few frames may still arrive; they are nobody's.
@@ -118,30 +116,36 @@ impl Leading {
     /// Tells the hub what changed since it was last told, and places what can be placed.
     pub(crate) fn on_view(&mut self, published: &Published, now_ms: u64) {
         let view = published.view();
-        while self.seen < view.revision() {
-            match published.changes_after(self.seen, CHANGES_AT_ONCE) {
-                Ok(changes) => {
-                    let last = changes.last().map(|(revision, _)| *revision);
-                    let whole = changes.len() < CHANGES_AT_ONCE;
-                    let events: Vec<&Event> = changes.iter().flat_map(|(_, events)| events.iter()).collect();
-                    self.tell_changes(&events, &view, now_ms);
-                    self.seen = if whole {
-                        view.revision().max(last.unwrap_or_default())
-                    } else {
-                        last.unwrap_or_default()
-                    };
-                }
-                Err(_) => {
-                    let nodes = view.nodes().map(|node| node.id).collect();
-                    self.tell(HubEvent::NodesChanged { nodes }, &view, now_ms);
-                    self.tell(HubEvent::ShardsChanged, &view, now_ms);
-                    self.seen = view.revision();
-                }
-            }
+        self.follow_view(published, &view, now_ms);
+        if self.passed != Some(view.revision()) && now_ms >= self.pass_again_ms {
+            self.pass(&view, now_ms);
         }
-        if self.passed != Some(view.revision()) {
-            self.passed = Some(view.revision());
-            self.pass(&view);
+    }
+
+    /// When a pass that had to wait is due.
+    pub(crate) fn pass_due_ms(&self, view: &Cell) -> Option<u64> {
+        (self.passed != Some(view.revision())).then_some(self.pass_again_ms)
+    }
+
+    fn follow_view(&mut self, published: &Published, view: &Cell, now_ms: u64) {
+        while self.seen < view.revision() {
+            let Ok(mut changes) = published.changes_after(self.seen, CHANGES_AT_ONCE) else {
+                let nodes = view.nodes().map(|node| node.id).collect();
+                self.tell(HubEvent::NodesChanged { nodes }, view, now_ms);
+                self.tell(HubEvent::ShardsChanged, view, now_ms);
+                self.seen = view.revision();
+                return;
+            };
+            let whole = changes.len() < CHANGES_AT_ONCE;
+            // The ring may be ahead of the view: a change that the view does not show yet would be told in vain.
+            changes.retain(|(revision, _)| *revision <= view.revision());
+            let last = changes.last().map(|(revision, _)| *revision);
+            let events: Vec<&Event> = changes.iter().flat_map(|(_, events)| events.iter()).collect();
+            self.tell_changes(&events, view, now_ms);
+            self.seen = match last {
+                Some(last) if !whole => last,
+                _ => view.revision(),
+            };
         }
     }
 
@@ -153,13 +157,20 @@ impl Leading {
         if events.iter().any(|event| matches!(event, Event::ShardsChanged { .. })) {
             self.tell(HubEvent::ShardsChanged, view, now_ms);
         }
+        if events.iter().any(|event| matches!(event, Event::ConfigChanged)) {
+            self.hub.reconfigure(hub_config(view));
+        }
     }
 
-    fn pass(&mut self, view: &Cell) {
-        let proposals = self.scheduler.pass(view, &PassLimits::default());
-        for chunk in proposals.chunks(COMMANDS_PER_ENTRY) {
-            let ids = chunk.iter().map(|proposal| proposal.id).collect();
-            let commands = chunk.iter().map(|proposal| proposal.command.clone()).collect();
+    fn pass(&mut self, view: &Cell, now_ms: u64) {
+        let hub = &self.hub;
+        // What nobody hears of takes no new work. A node that the new leader has not heard yet is not held against it.
+        let usable = |node: &Node| !matches!(hub.liveness(&node.name, now_ms), Liveness::Suspect { .. });
+        let proposals = self.scheduler.pass(view, &PassLimits::default(), usable);
+        self.passed = (!self.scheduler.is_unfinished()).then_some(view.revision());
+        self.pass_again_ms = now_ms + PASS_EVERY_MS;
+        for chunk in cut(proposals, |proposal| assign_bytes(&proposal.command)) {
+            let (ids, commands) = chunk.into_iter().map(|proposal| (proposal.id, proposal.command)).unzip();
             self.drafts.push(Draft { purpose: Purpose::Assign(ids), commands });
         }
     }
@@ -202,10 +213,10 @@ impl Leading {
             HubAction::Send { link, messages } => return self.send(link, messages),
             HubAction::Disconnect { link, reason } => {
                 tracing::warn!(?link, %reason, "a shard's link is closed");
-                if let Some(outbox) = self.links.remove(&link) {
+                if let Some(stream) = self.links.remove(&link) {
                     let status = refuse::plain(paceline_api::v1::ErrorCode::Unavailable, reason.to_string());
                     // A full outbox ends with the stream all the same, only without the reason.
-                    let _ = outbox.try_send(Err(status));
+                    let _ = stream.outbox.try_send(Err(status));
                 }
             }
             HubAction::Notice(notice) => tracing::warn!(%notice, "two machines claim one node"),
@@ -214,7 +225,7 @@ impl Leading {
     }
 
     fn send(&self, link: LinkId, messages: Vec<MasterMessage>) -> Option<LinkId> {
-        let outbox = self.links.get(&link)?;
+        let outbox = &self.links.get(&link)?.outbox;
         let frame = MasterFrame::from(messages);
         match outbox.try_send(Ok(frame)) {
             Ok(()) => None,
@@ -229,7 +240,7 @@ impl Leading {
     /// Hands every draft to a task of its own.
     pub(crate) fn propose(&mut self, proposer: &Proposer, proposals: &mut JoinSet<Settled>) {
         if !self.reporting && !self.reports.is_empty() {
-            let count = self.reports.len().min(COMMANDS_PER_ENTRY);
+            let count = first_cut(&self.reports, report_bytes);
             let reports: Vec<ReportProposal> = self.reports.drain(..count).collect();
             let key = |report: &ReportProposal| ReportKey {
                 node: report.name.clone(),
@@ -295,7 +306,13 @@ impl Leading {
                             self.scheduler.released(id);
                             self.passed = None;
                         }
-                        _ => self.scheduler.committed(id, proposed.revision),
+                        _ => {
+                            self.scheduler.committed(id, proposed.revision);
+                            // A pass that saw the entry's view before this answer counted the claim twice.
+                            if self.passed >= Some(proposed.revision) {
+                                self.passed = None;
+                            }
+                        }
                     }
                 }
             }
@@ -304,7 +321,10 @@ impl Leading {
 
     fn abandon(&mut self, purpose: Purpose) {
         match purpose {
-            Purpose::Assign(ids) => ids.into_iter().for_each(|id| self.scheduler.released(id)),
+            Purpose::Assign(ids) => {
+                ids.into_iter().for_each(|id| self.scheduler.released(id));
+                self.passed = None;
+            }
             Purpose::Tick => self.ticking = false,
             Purpose::Reports(_) => self.reporting = false,
             _ => {}
@@ -328,6 +348,17 @@ impl Leading {
     /// The process id of an attempt, where its agent told of one.
     pub(crate) fn pid(&self, node: NodeId, attempt: &AttemptId) -> Option<u32> {
         self.hub.pid(node, attempt)
+    }
+}
+
+/// The intervals that the cell's configuration sets.
+fn hub_config(view: &Cell) -> HubConfig {
+    let config = view.config();
+    HubConfig {
+        heartbeat_ms: config.heartbeat_ms,
+        silence_ms: config.detection_ms,
+        shard_leaves_ms: config.shard_silence_ms,
+        ..HubConfig::default()
     }
 }
 

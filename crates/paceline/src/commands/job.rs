@@ -88,8 +88,8 @@ fn read_file(file: &Path) -> Result<JobSpec> {
         std::fs::File::open(file).and_then(|open| open.take(FILE_BYTES_MAX).read_to_string(&mut text))
     };
     read.with_context(|| format!("cannot read {}", file.display()))?;
-    // The cell's own limits decide at submission; these are its defaults.
-    read_job(&text, &Limits::default()).map_err(|faults| {
+    // How much of each thing a job may have is for the cell to say; what is wrong whatever the limits is said here.
+    read_job(&text, &Limits::NONE).map_err(|faults| {
         let lines: Vec<String> =
             faults.0.iter().map(|fault| format!("  {}:{fault}", file.display())).collect();
         anyhow!("{} in {}:\n{}", counted(faults.0.len(), "fault"), file.display(), lines.join("\n"))

@@ -197,7 +197,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         });
         let client = self.client.clone();
         Box::pin(async move {
-            let answers = client.append(requests.boxed(), stall).await;
+            let answers = client.append(begun(requests.boxed()).await, stall).await;
             let error = move |e| rpc_error(e, RPCTypes::AppendEntries, id, target, stall);
             let answers = watch_stalls(answers.map_err(error)?, sent, stall);
             let results = answers.map(move |answer| answer.map_err(error).and_then(append_outcome));
@@ -289,6 +289,13 @@ impl RaftNetworkV2<TypeConfig> for Network {
     }
 }
 
+/// The same stream once its first item is there. openraft waits between tries inside the stream that it gives us,
+/// and a dead peer refuses the connection before anything is read from that: whoever dials first never waits.
+async fn begun<T: Send + 'static>(mut stream: BoxStream<'static, T>) -> BoxStream<'static, T> {
+    let first = stream.next().await;
+    futures::stream::iter(first).chain(stream).boxed()
+}
+
 /// Ends the stream with a timeout if a request stays unanswered for `stall`. An idle stream is not a stalled one.
 fn watch_stalls(answers: Answers, sent: Arc<AtomicU64>, stall: Duration) -> Answers {
     let state = Some((answers, 0_u64));
@@ -312,4 +319,35 @@ fn watch_stalls(answers: Answers, sent: Arc<AtomicU64>, stall: Duration) -> Answ
         }
     })
     .boxed()
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use futures::FutureExt;
+    use futures::stream::pending;
+
+    use super::super::LocalTransport;
+    use super::*;
+
+    /// openraft's wait is a stream that has nothing yet. Whoever dials a dead peer meanwhile is told at once, and
+    /// comes again at once: thousands of times a second.
+    #[tokio::test]
+    async fn a_dead_peer_is_not_dialled_while_openraft_waits() {
+        let me = Me { cell: "c".into(), name: "m1".into(), raft_id: 1, disk_id: [1; 16] };
+        let transport = Arc::new(LocalTransport::new().from("m1"));
+        let stall = Duration::from_secs(1);
+        let member = Member { name: "m2".into(), raft_id: 2, ..Member::default() };
+        let mut network = NetworkFactory::new(me, transport, stall).new_client(2, &member).await;
+        let option = || RPCOption::new(stall);
+        assert!(network.stream_append(pending(), option()).now_or_never().is_none());
+        let request = AppendEntriesRequest {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: None,
+            entries: Vec::new(),
+            leader_commit: None,
+        };
+        let input = futures::stream::iter([request]);
+        let outcome = network.stream_append(input, option()).await;
+        assert!(matches!(outcome.map(|_| ()), Err(RPCError::Unreachable(_))));
+    }
 }
