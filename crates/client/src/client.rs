@@ -186,7 +186,11 @@ impl Client {
     }
 
     /// A change, under one request id for all its tries.
-    pub(crate) async fn mutate<Q, A, F, Fut>(&self, mut request: Q, call: F) -> Result<A, ClientError>
+    ///
+    /// A cell that has forgotten old clients refuses ids of a client that it does not know unless they show that they
+    /// are new. A client that has seen nothing yet cannot show it: when it is refused so, for certain, it reads
+    /// once and asks again under an id of that revision.
+    pub(crate) async fn mutate<Q, A, F, Fut>(&self, request: Q, call: F) -> Result<A, ClientError>
     where
         Q: Mutation,
         A: Revised,
@@ -194,13 +198,32 @@ impl Client {
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
         let began = tokio::time::Instant::now();
-        if self.core.ids.floor() == Revision(0) {
-            // A new client of a cell that has forgotten old ones must show that its ids are new.
-            self.cell().config().await?;
+        let knew_nothing = self.core.ids.floor() == Revision(0);
+        match self.mutate_once(request.clone(), &call, self.within).await {
+            Err(error) if knew_nothing && error.code() == Some(v1::ErrorCode::RequestTooOld) => {
+                self.jobs().list_page(v1::ListJobsRequest { page_size: 1, ..Default::default() }).await?;
+                self.mutate_once(request, &call, self.within.saturating_sub(began.elapsed())).await
+            }
+            outcome => outcome,
         }
-        let issued = timeout(self.within, self.core.ids.issue()).await.map_err(|_| self.no_room())?;
+    }
+
+    async fn mutate_once<Q, A, F, Fut>(
+        &self,
+        mut request: Q,
+        call: &F,
+        within: Duration,
+    ) -> Result<A, ClientError>
+    where
+        Q: Mutation,
+        A: Revised,
+        F: Fn(Channel, Q) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
+        let began = tokio::time::Instant::now();
+        let issued = timeout(within, self.core.ids.issue()).await.map_err(|_| self.no_room())?;
         request.stamp(issued.id.into());
-        let left = self.within.saturating_sub(began.elapsed());
+        let left = within.saturating_sub(began.elapsed());
         let answer = self.caller(Kind::Mutation, left).run(|channel| call(channel, request.clone())).await?;
         let answer = answer.into_inner();
         self.saw(answer.revision());
