@@ -84,7 +84,7 @@ pub async fn run<L: Listener>(
     parts: MasterParts<L>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), MasterError> {
-    let disk = Arc::downgrade(&parts.disk);
+    let disk = parts.disk.clone();
     let cell = Cell::genesis(&config.cell);
     let published = Arc::new(Published::new(cell.clone()));
     let machine = Machine::new(cell, published.clone());
@@ -174,15 +174,23 @@ pub async fn run<L: Listener>(
     (*replica).clone().shutdown().await;
     while tasks.join_next().await.is_some() {}
     drop(replica);
+    close(disk).await;
+    outcome
+}
+
+/// Closes the disk, once nobody else holds it: the process, or the next master in it, must not meet a database that
+/// is being closed on some other thread.
+async fn close(disk: Arc<dyn Disk>) {
     let released = async {
-        while disk.strong_count() > 0 {
+        while Arc::strong_count(&disk) > 1 {
             sleep(RELEASE_LOOK).await;
         }
     };
     if timeout(RELEASE, released).await.is_err() {
         tracing::warn!("the disk is still in use {RELEASE:?} after the end");
     }
-    outcome
+    // A panic in closing is reported by the thread itself; there is nothing left to do about it.
+    let _ = tokio::task::spawn_blocking(move || drop(disk)).await;
 }
 
 /// Why Raft died in this process.

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test stands on fails like the test")]
 
+#[path = "support/closed.rs"]
+mod closed;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -103,6 +106,15 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Waits until the disks of masters 1 to `masters` are closed.
+    fn wait_closed(&self, masters: u64) {
+        for id in 1..=masters {
+            closed::wait_closed(&self.root.join(format!("m{id}")).join("data"));
+        }
+    }
+}
+
 /// Another owner in this process may still be letting go.
 async fn open_disk(dir: &Path) -> RocksDisk {
     loop {
@@ -192,6 +204,7 @@ async fn single_master_restarts_with_what_it_acknowledged() {
         master = cell.open(1, address, |_| ()).await;
     }
     master.stop().await;
+    cell.wait_closed(1);
 }
 
 fn compacting(config: &mut ReplicaConfig) {
@@ -253,4 +266,5 @@ async fn three_masters_over_tls_survive_a_leader_and_feed_a_snapshot_to_a_laggar
     for master in masters {
         master.stop().await;
     }
+    cell.wait_closed(3);
 }

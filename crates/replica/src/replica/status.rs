@@ -35,7 +35,8 @@ pub struct ReplicaStatus {
     pub term: u64,
     /// Who leads, as far as it knows.
     pub leader: Option<Member>,
-    /// Whether it leads and has applied the first entry of its own term: only then may it act for the cell.
+    /// Whether it leads, has applied the first entry of its own term, and has been answered by a majority since it
+    /// started: only then may it act for the cell.
     pub leading: bool,
     /// All members, voting or not, by Raft id.
     pub members: Vec<Member>,
@@ -72,12 +73,13 @@ pub fn status(metrics: &RaftMetrics<TypeConfig>) -> ReplicaStatus {
     let index = |id: &Option<raft::LogId>| id.as_ref().map(raft::LogId::index);
     let own_term_applied =
         metrics.last_applied.as_ref().is_some_and(|id| raft::term(id) == metrics.current_term);
+    let acknowledged = acknowledged(metrics.last_quorum_acked.is_some(), membership.voter_ids().count());
     let replication = metrics.replication.iter().flatten();
     ReplicaStatus {
         role,
         term: metrics.current_term,
         leader: metrics.current_leader.and_then(|id| membership.get_node(&id).cloned()),
-        leading: role == ServerRole::Leader && own_term_applied,
+        leading: role == ServerRole::Leader && own_term_applied && acknowledged,
         members: membership.nodes().map(|(_, member)| member.clone()).collect(),
         voters: membership.voter_ids().filter_map(|id| membership.get_node(&id).cloned()).collect(),
         last_log: metrics.last_log_index,
@@ -87,6 +89,12 @@ pub fn status(metrics: &RaftMetrics<TypeConfig>) -> ReplicaStatus {
         purged: index(&metrics.purged),
         matched: replication.map(|(id, matched)| (*id, index(matched))).collect(),
     }
+}
+
+/// Whether a majority has answered this leader since the process started: a leader that was killed takes up its old
+/// term from its disk, while the others may have elected the next one. A lone voter is its own majority.
+fn acknowledged(by_quorum: bool, voters: usize) -> bool {
+    by_quorum || voters == 1
 }
 
 /// Follows openraft's metrics for as long as it lives.
@@ -117,4 +125,16 @@ pub fn follow(raft: &Raft) -> (watch::Receiver<ReplicaStatus>, watch::Receiver<O
         }
     });
     (status_changes, fatal_changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_came_back_waits_for_a_majority_and_a_lone_voter_does_not() {
+        assert!(!acknowledged(false, 3));
+        assert!(acknowledged(true, 3));
+        assert!(acknowledged(false, 1));
+    }
 }
