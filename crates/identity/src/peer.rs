@@ -153,7 +153,7 @@ mod tests {
             "spiffe://user@prod/agent/n1",
             "spiffe://prod:443/agent/n1",
             "spiffe://prod/agent/n%31",
-            "spiffe://prod/root/n1",
+            "spiffe://prod/janitor/n1",
         ] {
             assert!(parse_spiffe_id(bad).is_err(), "{bad}");
         }
