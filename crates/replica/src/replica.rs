@@ -151,6 +151,15 @@ impl Replica {
         self.inner.status.borrow().clone()
     }
 
+    /// On a leader: how long ago each other member last answered it, `None` for one that has not since it leads. Empty
+    /// on any other master. Apart from the status, whose followers would otherwise wake at every heartbeat.
+    pub fn silences(&self) -> BTreeMap<u64, Option<Duration>> {
+        let metrics = self.inner.raft.metrics().borrow_watched().clone();
+        let answered = metrics.heartbeat.into_iter().flatten();
+        let others = answered.filter(|(id, _)| *id != self.inner.me.raft_id);
+        others.map(|(id, at)| (id, at.map(|at| openraft::Instant::elapsed(&at.into_inner())))).collect()
+    }
+
     /// Every change of [`Replica::status`]; only the latest is kept.
     pub fn subscribe(&self) -> watch::Receiver<ReplicaStatus> {
         self.inner.status.clone()

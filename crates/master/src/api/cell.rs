@@ -30,6 +30,10 @@ const SNAPSHOT_RETRY_MS: u64 = 5_000;
 /// Longest wait for a reader to take a piece: one that stops reading must not hold the place for ever.
 const PIECE_WAIT: Duration = Duration::from_secs(30);
 
+/// A master that has not answered its leader's heartbeats for this long is down: a few elections long, so that a
+/// pause that Raft itself shrugs off does not flicker.
+const MASTER_SILENCE: Duration = Duration::from_secs(2);
+
 /// The service, with the digest of the revision that was asked for last: it costs a read of the whole state.
 pub(super) struct CellService {
     services: Services,
@@ -179,6 +183,7 @@ impl CellService {
 
     fn masters(&self, status: &ReplicaStatus) -> Vec<v1::Master> {
         let days_left = self.services.credentials.days_left(super::links::unix_seconds());
+        let silences = self.services.replica.silences();
         let master = |member: &paceline_replica::Member| {
             let own = member.name == self.services.config.name;
             let leads = status.leader.as_ref().is_some_and(|leader| leader.raft_id == member.raft_id);
@@ -194,13 +199,18 @@ impl CellService {
                 name: member.name.clone(),
                 api_address: member.api_address.clone(),
                 role: role.into(),
-                up: own.then_some(true),
+                up: if own { Some(true) } else { silences.get(&member.raft_id).map(|silence| answers(*silence)) },
                 certificate_days_left: own.then_some(days_left),
                 matched_revision: status.matched.get(&member.raft_id).copied().flatten(),
             }
         };
         status.members.iter().map(master).collect()
     }
+}
+
+/// Whether a master is up as its leader sees it.
+fn answers(silence: Option<Duration>) -> bool {
+    silence.is_some_and(|silence| silence < MASTER_SILENCE)
 }
 
 /// Encodes on threads of its own, one piece at a time: a large state would hold up a worker. Ends when the reader goes

@@ -302,7 +302,10 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
         } else {
             ""
         };
-        let role = word(master.role().as_str_name(), "MASTER_ROLE_");
+        let role = match master.up {
+            Some(false) => "down".to_owned(),
+            _ => word(master.role().as_str_name(), "MASTER_ROLE_"),
+        };
         rows.push(row(
             "master",
             format!("{} {role} at {}{}{warning}", master.name, master.api_address, days.unwrap_or_default()),
