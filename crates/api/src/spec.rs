@@ -5,8 +5,8 @@
 //! that a person would have written; [`checked_spec`] does both, so that a caller hears all faults in one answer.
 
 use paceline_rules::{
-    Constraint, GRACE_MS_DEFAULT, JobKind, JobSpec, Limits, Operator, Override, TaskSpec, Violation,
-    validate_job,
+    Constraint, FAULTS_MAX, GRACE_MS_DEFAULT, JobKind, JobSpec, Limits, Operator, Override, TaskSpec,
+    Violation, validate_job,
 };
 use paceline_types::{IndexSet, Resources, TaskIndex};
 use prost::Message;
@@ -63,14 +63,30 @@ impl TryFrom<v1::JobSpec> for JobSpec {
 
 /// Faults of shape, each replaced by something that validation will not complain about a second time.
 #[derive(Default)]
-struct Faults(Vec<Violation>);
+struct Faults {
+    found: Vec<Violation>,
+    left_out: usize,
+}
 
 impl Faults {
     fn or<T>(&mut self, read: Result<T, DecodeError>, instead: T) -> T {
         read.unwrap_or_else(|fault| {
-            self.0.push(fault.into());
+            if self.found.len() < FAULTS_MAX {
+                self.found.push(fault.into());
+            } else {
+                self.left_out += 1;
+            }
             instead
         })
+    }
+
+    fn done(mut self) -> Vec<Violation> {
+        if self.left_out > 0 {
+            let value = format!("{} faults of shape", self.left_out);
+            let (field, expected) = ("and more".to_owned(), "none".to_owned());
+            self.found.push(Violation { field, value, expected });
+        }
+        self.found
     }
 }
 
@@ -95,7 +111,7 @@ fn read(spec: v1::JobSpec) -> (JobSpec, Vec<Violation>) {
         tolerations: spec.tolerations.into_iter().map(Into::into).collect(),
         labels: spec.labels,
     };
-    (spec, faults.0)
+    (spec, faults.done())
 }
 
 fn kind(code: i32) -> Result<JobKind, DecodeError> {
@@ -222,6 +238,21 @@ mod tests {
         let faults = checked_spec(faulty(), &Limits::default()).expect_err("refused");
         let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
         assert_eq!(fields, ["kind", "constraints[0].operator", "overrides[0].tasks.ranges", "name"]);
+    }
+
+    #[test]
+    fn a_small_message_with_many_faults_gives_a_bounded_answer() {
+        let mut spec = faulty();
+        spec.overrides =
+            vec![
+                v1::Override { tasks: Some(v1::IndexSet { ranges: vec![1] }), ..Default::default() };
+                100_000
+            ];
+        let faults = checked_spec(spec, &Limits::default()).expect_err("refused");
+        assert!(faults.len() <= 2 * (FAULTS_MAX + 1), "{}", faults.len());
+        assert!(
+            faults.iter().any(|fault| fault.value == format!("{} faults of shape", 100_002 - FAULTS_MAX))
+        );
     }
 
     #[test]

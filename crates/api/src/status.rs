@@ -79,11 +79,18 @@ pub const fn status_code(code: ErrorCode) -> Code {
     }
 }
 
-/// Cuts a detail to what trailers can carry, and says so in its message.
+/// Cuts a detail to what trailers can carry, and says so in its message. The faults are weighed once, front to back: a
+/// caller chooses how many there are.
 fn fitted(mut detail: ErrorDetail) -> ErrorDetail {
     cut(&mut detail.message);
     let found = detail.violations.len();
-    while detail.encoded_len() > DETAIL_BYTES_MAX && detail.violations.pop().is_some() {}
+    let faults = std::mem::take(&mut detail.violations);
+    let mut bytes = detail.encoded_len();
+    detail.violations.extend(faults.into_iter().take_while(|fault| {
+        // A tag of one byte and a length of at most five.
+        bytes += fault.encoded_len() + 6;
+        bytes <= DETAIL_BYTES_MAX
+    }));
     let left_out = found - detail.violations.len();
     if left_out > 0 {
         detail.message.push_str(&format!(" (and {left_out} more)"));

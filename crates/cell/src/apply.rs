@@ -47,6 +47,9 @@ pub struct Applied {
     pub events: Vec<Event>,
     /// Jobs that left the state for history.
     pub retired: Vec<RetiredJob>,
+    /// The cell has been raised to a level that this build does not know: from here on it cannot follow the others, and
+    /// the process must end without having said anything about this entry.
+    pub newer_build_needed: Option<FeatureLevel>,
 }
 
 /// A command at work: the state, where it stands, and what it has brought about.
@@ -57,6 +60,7 @@ struct Work<'a> {
     unix_ms: u64,
     events: Vec<Event>,
     retired: Vec<RetiredJob>,
+    newer_build_needed: Option<FeatureLevel>,
 }
 
 /// What a command says: a refusal is the error side until it becomes a reply.
@@ -70,8 +74,8 @@ impl Cell {
     /// make this replica differ from the others.
     pub fn apply(&mut self, revision: Revision, entry: &Entry) -> Applied {
         self.advance(revision);
-        let needed = entry.commands.iter().map(|command| command.body.feature_level()).max();
-        if let Some(needed) = needed.filter(|needed| *needed > self.feature_level) {
+        let needed = entry.feature_level();
+        if needed > self.feature_level {
             return self.refuse_entry(entry.commands.len(), &above(needed, self.feature_level));
         }
         let mut work = Work {
@@ -81,13 +85,15 @@ impl Cell {
             unix_ms: entry.unix_ms,
             events: Vec::new(),
             retired: Vec::new(),
+            newer_build_needed: None,
         };
         let mut replies = Vec::with_capacity(entry.commands.len());
         for (ordinal, command) in (0_u32..).zip(&entry.commands) {
             work.ordinal = ordinal;
             replies.push(work.command(command));
         }
-        Applied { replies, events: work.events, retired: work.retired }
+        let Work { events, retired, newer_build_needed, .. } = work;
+        Applied { replies, events, retired, newer_build_needed }
     }
 
     /// Notes a committed entry that [`Entry::decode`] cannot read: one refusal, and the state is that of a replica
@@ -133,7 +139,7 @@ impl Work<'_> {
         };
         let reply = self.execute(body);
         if !matches!(&reply, Reply::Refused(refusal) if refusal.is_overload()) {
-            let answered = Answered { sequence: id.sequence, body_hash, reply: reply.clone() };
+            let answered = Answered { sequence: id.sequence, body_hash, reply: reply.to_record() };
             self.cell.requests.record(&key, id, answered, now_ms, self.revision);
         }
         reply

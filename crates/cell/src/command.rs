@@ -22,6 +22,15 @@ pub struct Entry {
     pub commands: Vec<Command>,
 }
 
+impl Entry {
+    /// The feature level that all of its commands need.
+    #[must_use]
+    pub fn feature_level(&self) -> FeatureLevel {
+        let levels = self.commands.iter().map(|command| command.body.feature_level());
+        levels.max().unwrap_or(crate::FEATURE_LEVEL_FIRST)
+    }
+}
+
 /// One command, with the id of the request it came from where a client made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -223,9 +232,15 @@ pub enum CommandBody {
 }
 
 impl CommandBody {
-    /// The level from which on replicas accept the command.
+    /// The level from which on replicas accept the command, with the fields that it has.
     #[must_use]
-    pub const fn feature_level(&self) -> FeatureLevel {
-        crate::FEATURE_LEVEL_FIRST
+    pub fn feature_level(&self) -> FeatureLevel {
+        match self {
+            Self::SetConfig(change) => {
+                let levels = change.settings.keys().map(|setting| setting.feature_level());
+                levels.max().unwrap_or(crate::FEATURE_LEVEL_FIRST)
+            }
+            _ => crate::FEATURE_LEVEL_FIRST,
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use paceline_rules::{Limits, Violation};
+use paceline_types::FeatureLevel;
 
 /// Highest number of labels that name failure domains: each costs a grouping per detection round.
 const FAILURE_DOMAINS_MAX: usize = 8;
@@ -146,8 +147,9 @@ pub struct CellConfig {
     pub failure_domains: Vec<String>,
 }
 
-/// The defaults of DESIGN and of the limits. Stored with the cell when it begins, so a later
-/// change here changes new cells only.
+/// The defaults of DESIGN and of the limits. They are part of what a log means: a cell begins with them and
+/// replays its log on them. So a default is never changed; where a later release wants another one, its masters set it
+/// in cells that they begin. A test holds them.
 impl Default for CellConfig {
     fn default() -> Self {
         Self {
@@ -187,6 +189,12 @@ impl Setting {
     #[must_use]
     pub const fn code(self) -> u16 {
         self as u16
+    }
+
+    /// The feature level that it came with: below it the setting has its default and is not stored.
+    #[must_use]
+    pub const fn feature_level(self) -> FeatureLevel {
+        crate::FEATURE_LEVEL_FIRST
     }
 
     /// The value of a stored code.
@@ -302,6 +310,41 @@ mod tests {
             assert_eq!(setting.as_str().parse(), Ok(setting));
             assert_eq!(Setting::from_code(u32::from(setting.code())), Some(setting));
         }
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_every_log_was_begun_with() {
+        let values: Vec<u64> = CellConfig::default().settings().map(|(_, value)| value).collect();
+        let first = [
+            2_000,
+            10_000,
+            600_000,
+            3,
+            100,
+            10,
+            600_000,
+            1_024,
+            200_000,
+            100_000,
+            2_592_000_000,
+            50_000,
+            256,
+            1_000_000,
+            4_000_000,
+            0,
+            1_000_000,
+            1_048_576,
+            1_024,
+            131_072,
+            1_024,
+            1_000,
+            3_600_000,
+            524_288,
+        ];
+        assert_eq!(
+            values, first,
+            "append; a cell that replays its log would differ from one that was begun earlier"
+        );
     }
 
     #[test]

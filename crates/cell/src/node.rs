@@ -79,10 +79,11 @@ impl Node {
         self.capacity.saturating_sub(&self.used)
     }
 
-    /// What the placement rules look at.
+    /// What the placement rules look at. A node that was given up takes no work until another agent has its place.
     #[must_use]
     pub fn terms(&self) -> NodeTerms<'_> {
-        NodeTerms { labels: &self.labels, taints: &self.taints, draining: self.draining, free: self.free() }
+        let draining = self.draining || self.replaceable;
+        NodeTerms { labels: &self.labels, taints: &self.taints, draining, free: self.free() }
     }
 
     /// Its attempts, by job and attempt.

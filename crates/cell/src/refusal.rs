@@ -69,8 +69,10 @@ pub enum Refusal {
         /// By what name or number.
         name: String,
     },
-    /// A live job has the name and another specification.
-    #[error("job {uid} has the name and another specification: stop it first, or choose another name")]
+    /// A live job has the name, and is stopping or has another specification.
+    #[error(
+        "job {uid} has the name, and it has another specification or is stopping: stop it and wait for its end, or choose another name"
+    )]
     NameInUse {
         /// The live job.
         uid: JobUid,
@@ -197,6 +199,12 @@ pub enum Refusal {
 const VIOLATIONS_MAX: usize = 32;
 /// Longest text of one fault, in bytes.
 const VIOLATION_BYTES_MAX: usize = 256;
+/// Most faults that the request table keeps of one refusal: with the two limits below, less than a kilobyte.
+const RECORDED_VIOLATIONS_MAX: usize = 8;
+/// Longest field of a recorded fault, in bytes.
+const RECORDED_FIELD_BYTES_MAX: usize = 64;
+/// Longest value of a recorded fault, in bytes.
+const RECORDED_VALUE_BYTES_MAX: usize = 32;
 /// Longest name that a refusal repeats, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -226,6 +234,30 @@ impl Refusal {
             });
         }
         found
+    }
+
+    /// The refusal as the request table keeps it: small, and without prose, which later builds may word otherwise. A
+    /// retry hears which fields were wrong.
+    #[must_use]
+    pub(crate) fn to_record(&self) -> Self {
+        let short = |found: &[Violation]| {
+            let cut_to = |text: &str, bytes| {
+                let mut text = text.to_owned();
+                cut(&mut text, bytes);
+                text
+            };
+            let fault = |violation: &Violation| Violation {
+                field: cut_to(&violation.field, RECORDED_FIELD_BYTES_MAX),
+                value: cut_to(&violation.value, RECORDED_VALUE_BYTES_MAX),
+                expected: String::new(),
+            };
+            found.iter().take(RECORDED_VIOLATIONS_MAX).map(fault).collect()
+        };
+        match self {
+            Self::InvalidSpec(found) => Self::InvalidSpec(short(found)),
+            Self::InvalidArgument(found) => Self::InvalidArgument(short(found)),
+            other => other.clone(),
+        }
     }
 
     /// One fault of a field.
@@ -312,6 +344,16 @@ mod tests {
         assert_eq!(kept.len(), VIOLATIONS_MAX + 1);
         assert!(kept.iter().all(|violation| violation.field.len() <= VIOLATION_BYTES_MAX));
         assert_eq!(kept[VIOLATIONS_MAX].value, "968 faults");
+    }
+
+    #[test]
+    fn a_recorded_refusal_is_smaller_than_a_kilobyte_and_has_no_prose() {
+        let fault = Violation { field: "f".repeat(250), value: "v".repeat(250), expected: "less".to_owned() };
+        let recorded = Refusal::InvalidSpec(Refusal::violations(vec![fault; 1000])).to_record();
+        let Refusal::InvalidSpec(kept) = recorded else { panic!("another refusal") };
+        assert!(kept.iter().all(|fault| fault.expected.is_empty()));
+        assert!(kept.iter().map(|fault| fault.field.len() + fault.value.len()).sum::<usize>() < 1024);
+        assert_eq!(Refusal::RequestConflict.to_record(), Refusal::RequestConflict);
     }
 
     #[test]

@@ -69,3 +69,13 @@ pub enum Reply {
         jobs: u32,
     },
 }
+
+impl Reply {
+    /// The reply as the request table keeps it; see [`Refusal::to_record`].
+    pub(crate) fn to_record(&self) -> Self {
+        match self {
+            Self::Refused(refusal) => Self::Refused(refusal.to_record()),
+            other => other.clone(),
+        }
+    }
+}

@@ -137,9 +137,8 @@ impl RequestTable {
             }
             None => {}
             Some(client) => {
-                let client = Arc::clone(client);
-                let known = recall(&client, id, body_hash);
-                self.touch(&key, &client, id.lowest_unanswered, now_ms, revision);
+                let known = recall(client, id, body_hash);
+                self.touch(&key, id.lowest_unanswered, now_ms, revision);
                 if let Some(reply) = known {
                     return Admission::Answer(reply);
                 }
@@ -152,14 +151,15 @@ impl RequestTable {
     }
 
     /// Notes a call: the record lives on, and what the client has is dropped.
-    fn touch(&mut self, key: &ClientKey, client: &Client, lowest: u64, now_ms: u64, revision: Revision) {
-        let mut next = client.clone();
+    fn touch(&mut self, key: &ClientKey, lowest: u64, now_ms: u64, revision: Revision) {
+        let Some(mut client) = self.take(key) else { return };
+        let next = Arc::make_mut(&mut client);
         next.lowest_unanswered = next.lowest_unanswered.max(lowest);
         let keep = next.answered.partition_point(|answered| answered.sequence < next.lowest_unanswered);
         next.answered.drain(..keep);
         next.last_call_ms = now_ms;
         next.last_call = revision;
-        self.put(key, next);
+        self.insert(key, client);
     }
 
     /// Records the reply to an admitted request.
@@ -171,29 +171,34 @@ impl RequestTable {
         now_ms: u64,
         revision: Revision,
     ) {
-        let mut client = self.clients.get(key).map_or_else(
-            || Client {
+        let mut client = self.take(key).unwrap_or_else(|| {
+            Arc::new(Client {
                 lowest_unanswered: id.lowest_unanswered,
                 last_call_ms: now_ms,
                 last_call: revision,
                 answered: Vec::new(),
-            },
-            |client| (**client).clone(),
-        );
-        if let Err(at) = client.position(answered.sequence) {
-            client.answered.insert(at, Arc::new(answered));
+            })
+        });
+        // Shared with a published view at most once: the views of a batch are one.
+        let next = Arc::make_mut(&mut client);
+        if let Err(at) = next.position(answered.sequence) {
+            next.answered.insert(at, Arc::new(answered));
         }
-        self.put(key, client);
+        self.insert(key, client);
     }
 
     /// Puts a client in the place of what was there, with all sums.
     pub(crate) fn put(&mut self, key: &ClientKey, client: Client) {
         self.take(key);
+        self.insert(key, Arc::new(client));
+    }
+
+    fn insert(&mut self, key: &ClientKey, client: Arc<Client>) {
         self.records = self.records.saturating_add(client.records());
         let share = self.by_principal.get(&key.principal).copied().unwrap_or(0);
         self.by_principal.insert(Arc::clone(&key.principal), share.saturating_add(client.records()));
         self.by_last_call.insert((client.last_call_ms, key.clone()));
-        self.clients.insert(key.clone(), Arc::new(client));
+        self.clients.insert(key.clone(), client);
     }
 
     fn take(&mut self, key: &ClientKey) -> Option<Arc<Client>> {

@@ -15,4 +15,4 @@ pub use predicate::{NodeTerms, feasible, fits, matches_constraints, tolerates};
 pub use spec::{
     Constraint, GRACE_MS_DEFAULT, JobKind, JobSpec, Labels, Operator, Override, Taint, TaskSpec, Toleration,
 };
-pub use validate::{Violation, validate_job, validate_labels, validate_taint};
+pub use validate::{FAULTS_MAX, Violation, validate_job, validate_labels, validate_taint};

@@ -5,7 +5,7 @@ use std::fmt;
 use paceline_types::check_name;
 
 use crate::limits::Limits;
-use crate::spec::{Constraint, JobSpec, Labels, Operator, Override, Taint};
+use crate::spec::{Constraint, JobSpec, Labels, Operator, Override, Taint, Toleration};
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,19 @@ impl fmt::Display for Violation {
 /// Longest value shown in a violation, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
 
+/// Faults that are told one by one; what is beyond is counted. Nobody reads more at once, and a few bytes of a hostile
+/// specification must not become a megabyte of prose.
+pub const FAULTS_MAX: usize = 256;
+/// Bytes of all labels that one side, the agent or the operators, gives a node: they travel with every listing.
+const NODE_LABELS_BYTES_MAX: usize = 64 << 10;
+/// The largest CPU quota of a task: more than any machine has, little enough for every quota's arithmetic.
+const CPU_LIMIT_MILLI_MAX: u64 = 100_000_000;
+
 /// Collects faults under a field path.
+#[derive(Default)]
 struct Faults {
     found: Vec<Violation>,
+    left_out: usize,
 }
 
 impl Faults {
@@ -40,7 +50,9 @@ impl Faults {
         value: impl fmt::Display,
         expected: impl Into<String>,
     ) {
-        if !good {
+        if !good && self.found.len() == FAULTS_MAX {
+            self.left_out += 1;
+        } else if !good {
             let value = value.to_string();
             let mut shown: String = value.chars().take(SHOWN_CHARS_MAX).collect();
             if shown.len() < value.len() {
@@ -112,7 +124,14 @@ const LABEL_NAME_BYTES_MAX: usize = 128;
 /// The form of label and taint names.
 const LABEL_NAME_FORM: &str = "1 to 128 letters, digits, or - _ . /";
 
-fn done(faults: Faults) -> Result<(), Vec<Violation>> {
+fn done(mut faults: Faults) -> Result<(), Vec<Violation>> {
+    if faults.left_out > 0 {
+        faults.found.push(Violation {
+            field: "and more".to_owned(),
+            value: format!("{} faults", faults.left_out),
+            expected: "none".to_owned(),
+        });
+    }
     if faults.found.is_empty() { Ok(()) } else { Err(faults.found) }
 }
 
@@ -121,7 +140,7 @@ fn done(faults: Faults) -> Result<(), Vec<Violation>> {
 /// # Errors
 /// All violations, in the order of the fields of a job file.
 pub fn validate_job(job: &JobSpec, limits: &Limits) -> Result<(), Vec<Violation>> {
-    let mut faults = Faults { found: Vec::new() };
+    let mut faults = Faults::default();
     if let Err(wrong) = check_name("job name", &job.name) {
         faults.check(false, "name", &job.name, wrong.expected);
     }
@@ -143,6 +162,9 @@ pub fn validate_job(job: &JobSpec, limits: &Limits) -> Result<(), Vec<Violation>
     faults.count("tolerations", job.tolerations.len(), limits.list_items);
     for (at, toleration) in job.tolerations.iter().enumerate() {
         faults.label_name(&format!("tolerations[{at}].key"), &toleration.key);
+        if let Some(value) = &toleration.value {
+            faults.text(&format!("tolerations[{at}].value"), value, limits);
+        }
     }
     faults.labels("labels", &job.labels, limits);
     for (at, over) in job.overrides.iter().enumerate() {
@@ -161,7 +183,10 @@ fn template(faults: &mut Faults, job: &JobSpec, limits: &Limits) {
         faults.text("user", user, limits);
     }
     resources(faults, "resources", task.resources.cpu_milli(), task.resources.memory_bytes());
-    faults.check(task.cpu_limit_milli != Some(0), "cpu_limit", 0, "more than 0");
+    if let Some(limit) = task.cpu_limit_milli {
+        let expected = format!("1m to {CPU_LIMIT_MILLI_MAX}m");
+        faults.check((1..=CPU_LIMIT_MILLI_MAX).contains(&limit), "cpu_limit", format!("{limit}m"), expected);
+    }
     faults.check(task.time_limit_ms != Some(0), "time_limit", 0, "more than 0");
     let grace = format!("at most {} ms", limits.grace_ms);
     faults.check(task.grace_ms <= limits.grace_ms, "grace", format!("{} ms", task.grace_ms), grace);
@@ -217,11 +242,18 @@ fn sizes(faults: &mut Faults, job: &JobSpec, limits: &Limits) {
         format!("{over} bytes"),
         format!("at most {} bytes in all", limits.override_bytes),
     );
-    let terms: usize =
-        job.constraints.iter().flat_map(|term| &term.values).map(|value| value.len() + 4).sum();
+    let term_bytes = |term: &Constraint| {
+        term.label.len() + 8 + term.values.iter().map(|value| value.len() + 4).sum::<usize>()
+    };
+    let toleration_bytes =
+        |toleration: &Toleration| toleration.key.len() + toleration.value.as_ref().map_or(0, String::len) + 8;
+    let terms = job.constraints.iter().map(term_bytes).sum::<usize>()
+        + job.tolerations.iter().map(toleration_bytes).sum::<usize>();
     let own = text_bytes(&job.template.run, &job.template.env) + text_bytes(&[], &job.labels) + terms as u64;
-    let expected =
-        format!("at most {} bytes of command, environment, labels and constraints", limits.spec_bytes);
+    let expected = format!(
+        "at most {} bytes of command, environment, labels, constraints and tolerations",
+        limits.spec_bytes
+    );
     faults.check(own <= limits.spec_bytes, "job", format!("{own} bytes"), expected);
 }
 
@@ -235,8 +267,11 @@ fn override_bytes(over: &Override) -> u64 {
 /// # Errors
 /// All violations.
 pub fn validate_labels(field: &str, labels: &Labels, limits: &Limits) -> Result<(), Vec<Violation>> {
-    let mut faults = Faults { found: Vec::new() };
+    let mut faults = Faults::default();
     faults.labels(field, labels, limits);
+    let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let expected = format!("at most {NODE_LABELS_BYTES_MAX} bytes in all");
+    faults.check(bytes <= NODE_LABELS_BYTES_MAX, field, format!("{bytes} bytes"), expected);
     done(faults)
 }
 
@@ -245,7 +280,7 @@ pub fn validate_labels(field: &str, labels: &Labels, limits: &Limits) -> Result<
 /// # Errors
 /// All violations.
 pub fn validate_taint(taint: &Taint, limits: &Limits) -> Result<(), Vec<Violation>> {
-    let mut faults = Faults { found: Vec::new() };
+    let mut faults = Faults::default();
     faults.label_name("taint.key", &taint.key);
     faults.text("taint.value", &taint.value, limits);
     done(faults)
@@ -298,6 +333,36 @@ mod tests {
                 "overrides[0].tasks",
             ]
         );
+    }
+
+    #[test]
+    fn faults_beyond_the_bound_are_counted() {
+        let mut job = JobSpec::batch("j", 1, &["/bin/true"], Resources::new(1, 1));
+        job.overrides = vec![Override::default(); 10_000];
+        let found = validate_job(&job, &Limits::default()).expect_err("empty overrides");
+        assert_eq!(found.len(), FAULTS_MAX + 1);
+        assert_eq!(found[FAULTS_MAX].value, "9744 faults");
+    }
+
+    #[test]
+    fn tolerations_and_constraint_labels_count_as_the_specification() {
+        let mut job = JobSpec::batch("j", 1, &["/bin/true"], Resources::new(1, 1));
+        let toleration = |value: String| Toleration { key: "k".to_owned(), value: Some(value) };
+        job.tolerations = vec![toleration("x".repeat(200_000)), toleration("a\0".to_owned())];
+        assert_eq!(fields(&job), ["tolerations[0].value", "tolerations[1].value"]);
+        job.tolerations = vec![toleration("x".repeat(120_000)); 5];
+        assert_eq!(fields(&job), ["job"]);
+        job.tolerations.clear();
+        job.template.cpu_limit_milli = Some(u64::MAX);
+        assert_eq!(fields(&job), ["cpu_limit"]);
+    }
+
+    #[test]
+    fn the_labels_of_a_node_are_bounded_in_sum() {
+        let labels = |count: usize| (0..count).map(|at| (format!("l{at}"), "x".repeat(1_000))).collect();
+        assert_eq!(validate_labels("labels", &labels(60), &Limits::default()), Ok(()));
+        let found = validate_labels("labels", &labels(70), &Limits::default()).expect_err("too much");
+        assert_eq!(found[0].expected, "at most 65536 bytes in all");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! DrainNode and ResumeNode: whether a node takes new work. What runs there finishes either way.
+//! DrainNode and ResumeNode: whether a node takes new work. What runs there finishes either way. Resuming also takes
+//! back a `node replace` that nobody followed: the old agent is good again.
 
 use std::sync::Arc;
 
@@ -13,8 +14,16 @@ use crate::reply::Reply;
 impl Work<'_> {
     pub(super) fn drain_node(&mut self, name: &NodeName, draining: bool) -> Outcome {
         let id = self.node_named(name)?;
-        if self.cell.node(id).is_some_and(|node| node.draining != draining) {
-            self.change_node(id, |node| node.draining = draining);
+        let replaceable = |node: &Node| node.replaceable && draining;
+        if self
+            .cell
+            .node(id)
+            .is_some_and(|node| node.draining != draining || node.replaceable != replaceable(node))
+        {
+            self.change_node(id, |node| {
+                node.draining = draining;
+                node.replaceable = replaceable(node);
+            });
         }
         Ok(Reply::Done)
     }
@@ -55,6 +64,19 @@ mod tests {
         assert_eq!(bench.states(job), "assigned 0, pending 1-2");
         bench.one(CommandBody::ResumeNode { node: name });
         assert_eq!(bench.assign(job, 0, node, "1"), Reply::Assigned { attempt: Attempt(1) });
+    }
+
+    #[test]
+    fn resuming_takes_a_replacement_back() {
+        let mut bench = Bench::new();
+        let node = bench.node("n");
+        let name = || "n".parse().expect("a name");
+        bench.one(CommandBody::ReplaceNode { node: name() });
+        bench.one(CommandBody::DrainNode { node: name() });
+        assert!(bench.cell.node(node).expect("there").replaceable, "draining keeps the place free");
+        bench.one(CommandBody::ResumeNode { node: name() });
+        assert!(!bench.cell.node(node).expect("there").terms().draining);
+        assert!(matches!(bench.register("n", 2, 1), Reply::Refused(Refusal::InstanceMismatch { .. })));
     }
 
     #[test]

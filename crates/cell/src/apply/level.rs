@@ -15,7 +15,12 @@ impl Work<'_> {
         if to == committed {
             return Ok(Reply::Done);
         }
-        if to != next || to > crate::FEATURE_LEVEL_MAX {
+        if to != next {
+            return Err(Refusal::FeatureLevel { needed: next, committed });
+        }
+        if to > crate::FEATURE_LEVEL_MAX {
+            // A build that knows the level raised it here. This one was started too late, or goes on from an older image.
+            self.newer_build_needed = Some(to);
             return Err(Refusal::FeatureLevel { needed: next, committed });
         }
         self.cell.feature_level = to;
@@ -31,12 +36,20 @@ mod tests {
     use crate::command::CommandBody;
 
     #[test]
-    fn a_level_that_this_build_does_not_know_is_refused() {
+    fn a_level_that_this_build_does_not_know_ends_it() {
         let mut bench = Bench::new();
         let committed = bench.cell.feature_level();
         let to = FeatureLevel(crate::FEATURE_LEVEL_MAX.0 + 1);
-        let refusal = Refusal::FeatureLevel { needed: FeatureLevel(committed.0 + 1), committed };
-        assert_eq!(bench.one(CommandBody::RaiseFeatureLevel { to }), Reply::Refused(refusal));
+        let entry =
+            |to| crate::Entry { unix_ms: 0, commands: vec![CommandBody::RaiseFeatureLevel { to }.into()] };
+        let revision = paceline_types::Revision(bench.cell.revision().0 + 1);
+        assert_eq!(bench.cell.clone().apply(revision, &entry(to)).newer_build_needed, Some(to));
+        let skipped = FeatureLevel(to.0 + 1);
+        assert_eq!(
+            bench.cell.clone().apply(revision, &entry(skipped)).newer_build_needed,
+            None,
+            "refused by all"
+        );
         assert_eq!(bench.one(CommandBody::RaiseFeatureLevel { to: committed }), Reply::Done);
     }
 

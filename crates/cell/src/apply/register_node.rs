@@ -97,11 +97,14 @@ impl Work<'_> {
         if node.instance != registration.instance && !node.replaceable {
             return Err(Refusal::InstanceMismatch { node: id, known: node.instance });
         }
-        // A replaced node is at its new epoch already, and nothing is on it.
+        // The agent that was there before the node was given up changes nothing by coming back: the place stays free.
+        let same = node.instance == registration.instance && node.boot == registration.boot;
+        let taken_over = node.replaceable && !same;
         let rebooted = node.boot != registration.boot && !node.replaceable;
-        let returns = rebooted || node.replaceable;
+        let returns = rebooted || taken_over;
         let mut epoch = node.epoch;
-        if rebooted {
+        // Whoever takes a node over finds it at a new epoch and empty; should anything be on it all the same, it ends.
+        if rebooted || (taken_over && !node.is_idle()) {
             epoch = next_epoch(epoch)?;
             self.end_attempts_on(id, Reason::NodeRebooted, TaskState::Killed);
         }
@@ -116,7 +119,7 @@ impl Work<'_> {
             node.epoch = epoch;
             node.instance = registration.instance;
             node.boot = registration.boot;
-            node.replaceable = false;
+            node.replaceable = node.replaceable && !returns;
             node.set_capacity(registration.capacity);
             node.set_agent_labels(registration.labels.clone());
             node.capabilities = registration.capabilities.into();
@@ -144,6 +147,7 @@ mod tests {
     use super::*;
     use crate::apply::testing::{Bench, batch};
     use crate::command::{CommandBody, JobSelector};
+    use paceline_types::{Attempt, IndexSet, TaskIndex};
 
     #[test]
     fn the_same_boot_of_the_same_instance_keeps_number_and_epoch() {
@@ -166,6 +170,26 @@ mod tests {
         assert_eq!(bench.register("n", 2, 1), Reply::NodeRegistered { node, epoch: NodeEpoch(2) });
         let known = AgentInstance([2; 16]);
         assert_eq!(bench.register("n", 1, 1), Reply::Refused(Refusal::InstanceMismatch { node, known }));
+    }
+
+    #[test]
+    fn the_old_agent_of_a_replaced_node_gets_no_work_and_keeps_nobody_out() {
+        let mut bench = Bench::new();
+        let node = bench.node("n");
+        let job = bench.submit(batch("j", 1));
+        bench.one(CommandBody::ReplaceNode { node: "n".parse().expect("a name") });
+        let epoch = NodeEpoch(2);
+        assert_eq!(bench.register("n", 1, 1), Reply::NodeRegistered { node, epoch });
+        let assign = CommandBody::Assign {
+            job,
+            follows: Attempt(0),
+            node,
+            epoch,
+            tasks: IndexSet::from_iter([TaskIndex(0)]),
+        };
+        assert_eq!(bench.one(assign), Reply::Refused(Refusal::Infeasible(Reason::NodeDraining)));
+        assert_eq!(bench.register("n", 2, 1), Reply::NodeRegistered { node, epoch });
+        assert!(!bench.cell.node(node).expect("there").replaceable);
     }
 
     #[test]

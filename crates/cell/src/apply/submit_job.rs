@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use paceline_rules::{JobSpec, validate_job};
-use paceline_types::JobUid;
+use paceline_types::{JobState, JobUid};
 
 use super::{Outcome, Work};
 use crate::event::Event;
@@ -18,7 +18,8 @@ impl Work<'_> {
     pub(super) fn submit_job(&mut self, spec: &Arc<JobSpec>, submitted_unix_ms: u64) -> Outcome {
         if let Some(live) = self.cell.live_job_by_name(&spec.name) {
             let uid = live.uid;
-            return if *live.spec == **spec {
+            // What is stopping runs nothing any more: to call it the submitted job would be an empty promise.
+            return if live.state == JobState::Active && *live.spec == **spec {
                 Ok(Reply::JobSubmitted { uid, existing: true })
             } else {
                 Err(Refusal::NameInUse { uid })
@@ -53,8 +54,9 @@ mod tests {
     use super::*;
     use crate::apply::testing::{Bench, batch};
     use crate::command::CommandBody;
+    use crate::command::JobSelector;
     use crate::config::{ConfigChange, Setting};
-    use paceline_types::{JobState, TaskState};
+    use paceline_types::TaskState;
 
     #[test]
     fn the_same_specification_under_a_live_name_finds_the_job() {
@@ -64,6 +66,17 @@ mod tests {
         assert_eq!(again, Reply::JobSubmitted { uid: first, existing: true });
         let other = bench.one(CommandBody::SubmitJob { spec: batch("j", 4).into(), submitted_unix_ms: 9 });
         assert_eq!(other, Reply::Refused(Refusal::NameInUse { uid: first }));
+    }
+
+    #[test]
+    fn a_job_that_is_stopping_is_not_the_submitted_one() {
+        let mut bench = Bench::new();
+        let node = bench.node("n");
+        let first = bench.submit(batch("j", 1));
+        bench.assign(first, 0, node, "0");
+        bench.one(CommandBody::StopJob { job: JobSelector::Uid(first) });
+        let again = bench.one(CommandBody::SubmitJob { spec: batch("j", 1).into(), submitted_unix_ms: 9 });
+        assert_eq!(again, Reply::Refused(Refusal::NameInUse { uid: first }));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use super::{Outcome, Work};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 
+/// Bytes of all taints of a node: they travel with every listing of it.
+const TAINTS_BYTES_MAX: usize = 64 << 10;
+
 impl Work<'_> {
     /// A node has one taint per key. Takes away first, then sets.
     pub(super) fn taint_node(&mut self, name: &NodeName, set: &[Taint], unset: &[String]) -> Outcome {
@@ -29,6 +32,12 @@ impl Work<'_> {
         if taints.len() > limits.list_items as usize {
             let value = format!("{} taints", taints.len());
             return Err(Refusal::argument("taints", value, format!("at most {}", limits.list_items)));
+        }
+        let bytes: usize = taints.values().map(|taint| taint.key.len() + taint.value.len()).sum();
+        if bytes > TAINTS_BYTES_MAX {
+            let (value, expected) =
+                (format!("{bytes} bytes"), format!("at most {TAINTS_BYTES_MAX} bytes in all"));
+            return Err(Refusal::argument("taints", value, expected));
         }
         let taints: Vec<Taint> = taints.into_values().cloned().collect();
         if *node.taints() != *taints {

@@ -10,6 +10,7 @@ use super::proto::command::Body;
 use super::values::fixed;
 use super::{DecodeError, Decoded, assignments, present, proto, reports, wrong};
 use crate::command::{Command, CommandBody, Entry, RequestId};
+use crate::{FEATURE_LEVEL_FIRST, FEATURE_LEVEL_MAX};
 
 /// Largest entry, in bytes: replication counts on it for its budgets.
 pub const ENTRY_BYTES_MAX: usize = 2 << 20;
@@ -46,8 +47,13 @@ impl Entry {
     /// [`TooLarge`], with the size.
     pub fn encode(&self) -> Result<Bytes, TooLarge> {
         check_counts(&self.commands)?;
-        let entry =
-            proto::Entry { version: VERSION, unix_ms: self.unix_ms, commands: messages(&self.commands) };
+        let level = self.feature_level();
+        let entry = proto::Entry {
+            version: VERSION,
+            unix_ms: self.unix_ms,
+            commands: messages(&self.commands),
+            feature_level: if level > FEATURE_LEVEL_FIRST { level.0 } else { 0 },
+        };
         let bytes = entry.encoded_len();
         if bytes > ENTRY_BYTES_MAX {
             return Err(TooLarge::Bytes { bytes, limit: ENTRY_BYTES_MAX });
@@ -66,6 +72,10 @@ impl Entry {
         let entry = proto::Entry::decode(bytes)?;
         if entry.version != VERSION {
             return Err(DecodeError::Version { what: "entries", found: entry.version, known: VERSION });
+        }
+        if entry.feature_level > FEATURE_LEVEL_MAX.0 {
+            let (found, known) = (entry.feature_level, FEATURE_LEVEL_MAX.0);
+            return Err(DecodeError::Version { what: "feature levels", found, known });
         }
         let mut commands = Vec::with_capacity(entry.commands.len().min(COMMANDS_MAX));
         let mut rows = 0;
@@ -235,7 +245,7 @@ mod tests {
         let claim = |count| {
             let body = Some(Body::Assign(proto::Assignments { count, ..proto::Assignments::default() }));
             let commands = vec![proto::Command { request: None, body }; 2];
-            Entry::decode(&proto::Entry { version: 1, unix_ms: 0, commands }.encode_to_vec())
+            Entry::decode(&proto::Entry { version: 1, commands, ..proto::Entry::default() }.encode_to_vec())
         };
         assert_eq!(claim(4).expect("few").commands.len(), 8);
         for count in [40_000, 1 << 20, u32::MAX] {
@@ -254,8 +264,17 @@ mod tests {
         };
         let body = Some(Body::Assign(proto::Assignments { count: 2, ..proto::Assignments::default() }));
         let commands = vec![proto::Command { request: Some(request(&id)), body }];
-        let entry = proto::Entry { version: 1, unix_ms: 0, commands };
+        let entry = proto::Entry { version: 1, commands, ..proto::Entry::default() };
         assert_eq!(Entry::decode(&entry.encode_to_vec()), Err(wrong("request", "the id of one command")));
+    }
+
+    #[test]
+    fn an_entry_of_a_level_that_this_build_does_not_know_is_not_read() {
+        let tick = Entry { unix_ms: 0, commands: vec![CommandBody::Tick { from_ms: 0, step_ms: 1 }.into()] };
+        let mut entry = proto::Entry::decode(&*tick.encode().expect("small")).expect("an entry");
+        assert_eq!(entry.feature_level, 0, "the first level takes no bytes");
+        entry.feature_level = FEATURE_LEVEL_MAX.0 + 1;
+        assert!(matches!(Entry::decode(&entry.encode_to_vec()), Err(DecodeError::Version { .. })));
     }
 
     #[test]

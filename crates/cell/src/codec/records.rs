@@ -36,7 +36,7 @@ pub(crate) fn header_record(cell: &Cell, version: u32) -> proto::SnapshotHeader 
         request_horizon: cell.requests.horizon().0,
         task_transitions: cell.task_transitions,
         refused_entries: cell.refused_entries,
-        settings: settings::all(&cell.config),
+        settings: settings::all(&cell.config, cell.feature_level),
         failure_domains: cell.config.failure_domains.clone(),
         jobs: count(cell.jobs.len()),
         nodes: count(cell.nodes.len()),

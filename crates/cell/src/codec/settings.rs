@@ -1,5 +1,7 @@
 //! The configuration and changes of it, by code.
 
+use paceline_types::FeatureLevel;
+
 use crate::config::{CellConfig, ConfigChange, Setting};
 
 use super::{Decoded, proto, wrong};
@@ -22,8 +24,11 @@ pub(super) fn read_change(change: proto::SetConfig) -> Decoded<ConfigChange> {
     })
 }
 
-pub(super) fn all(config: &CellConfig) -> Vec<proto::Setting> {
-    config.settings().map(|(setting, value)| one(setting, value)).collect()
+/// The settings that exist at a level: a build that knows more writes the same bytes, so digests stay equal and an older
+/// build can read the snapshot, until the level is raised.
+pub(super) fn all(config: &CellConfig, level: FeatureLevel) -> Vec<proto::Setting> {
+    let known = config.settings().filter(|(setting, _)| setting.feature_level() <= level);
+    known.map(|(setting, value)| one(setting, value)).collect()
 }
 
 fn one(setting: Setting, value: u64) -> proto::Setting {

@@ -107,7 +107,10 @@ impl Model {
                 self.register(name.as_str(), instance.0[0], boot.0[0], *capacity);
             }
             (CommandBody::DrainNode { node }, _) => self.node(node.as_str()).draining = true,
-            (CommandBody::ResumeNode { node }, _) => self.node(node.as_str()).draining = false,
+            (CommandBody::ResumeNode { node }, _) => {
+                let node = self.node(node.as_str());
+                (node.draining, node.replaceable) = (false, false);
+            }
             (CommandBody::TaintNode { node, set, .. }, _) => {
                 self.node(node.as_str()).tainted = !set.is_empty()
             }
@@ -151,7 +154,9 @@ impl Model {
         assert!(node.replaceable || node.instance == instance, "another instance was accepted");
         let rebooted = !node.replaceable && node.boot != boot;
         node.epoch += u32::from(rebooted);
-        (node.instance, node.boot, node.replaceable, node.capacity) = (instance, boot, false, capacity);
+        let same = (node.instance, node.boot) == (instance, boot);
+        node.replaceable &= same;
+        (node.instance, node.boot, node.capacity) = (instance, boot, capacity);
         let id = node.id;
         if rebooted {
             self.end_all_on(id, TaskState::Killed);
@@ -233,7 +238,12 @@ impl Model {
         tasks.iter().all(|index| {
             let need = job.spec.resources(index);
             let free = node.capacity.saturating_sub(&used);
-            let terms = NodeTerms { labels: &Labels::new(), taints: &taints, draining: node.draining, free };
+            let terms = NodeTerms {
+                labels: &Labels::new(),
+                taints: &taints,
+                draining: node.draining || node.replaceable,
+                free,
+            };
             used = used.checked_add(&need).expect("small");
             feasible(&job.spec, &need, &terms).is_ok()
         })
