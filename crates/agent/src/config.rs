@@ -40,6 +40,8 @@ pub struct AgentConfig {
     pub metrics: Arc<Metrics>,
     /// Where it says how it is.
     pub health: Health,
+    /// A port on loopback that says nothing but healthy or not, without certificates.
+    pub health_port: Option<u16>,
 }
 
 impl AgentConfig {
@@ -64,6 +66,7 @@ impl AgentConfig {
             timings: Timings::default(),
             metrics: Arc::new(Metrics::new()),
             health: Health::new(),
+            health_port: None,
         })
     }
 }

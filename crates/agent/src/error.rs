@@ -1,5 +1,7 @@
 //! Why an agent ends before it is asked to.
 
+use std::io;
+
 use paceline_identity::ServeError;
 use paceline_runtime::ObserveError;
 use paceline_types::NodeName;
@@ -32,6 +34,9 @@ pub enum AgentError {
          run here"
     )]
     Recover(#[source] ObserveError),
+    /// The port on loopback cannot be served.
+    #[error("the health port cannot be served")]
+    Health(#[source] io::Error),
     /// The listener for health and metrics failed.
     #[error("the listener for health and metrics failed")]
     Serve(#[from] ServeError),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use paceline_api::decode_spec;
 use paceline_identity::{Connector, Credentials, Listener, serve};
 use paceline_runtime::{Observed, Runtime};
-use paceline_telemetry::http_routes;
+use paceline_telemetry::{Health, http_routes, serve_loopback_health};
 use paceline_types::AttemptId;
 use tokio::sync::oneshot;
 
@@ -73,6 +73,7 @@ pub async fn run_with(
     let counts = table.counts();
     tracing::info!(node = %config.node, instance = %storage.instance(), ?counts, capacity = %config.capacity, "starting");
     let routes = http_routes(Arc::clone(&config.metrics), config.health.clone());
+    let probes = probes(config.health_port, config.health.clone());
     let agent = Agent::new(config, credentials, storage, table, link, work, capabilities);
     let (left, leave) = oneshot::channel::<()>();
     let agent = async {
@@ -90,7 +91,19 @@ pub async fn run_with(
             None => Ok(()),
         }
     };
-    tokio::try_join!(agent, server).map(drop)
+    let work = async { tokio::try_join!(agent, server).map(drop) };
+    tokio::select! {
+        ended = work => ended,
+        failed = probes => failed,
+    }
+}
+
+/// The health port, where one is wanted; it ends only by failing.
+async fn probes(port: Option<u16>, health: Health) -> Result<(), AgentError> {
+    match port {
+        Some(port) => serve_loopback_health(port, health).await.map_err(AgentError::Health),
+        None => std::future::pending().await,
+    }
 }
 
 fn check_certificate(config: &AgentConfig, credentials: &Credentials) -> Result<(), AgentError> {

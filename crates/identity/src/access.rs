@@ -1,7 +1,7 @@
 //! Which role may call which path: the one closed table. What is not in it is refused.
 //!
-//! The table is read by people in `docs/` and held equal to the protobuf descriptors by a test elsewhere;
-//! here it is held free of doubles. It says who may call at all; what a caller may touch inside a call (an
+//! People read it as `docs/RPC.md`. Tests of the `paceline` crate hold the two equal, hold both against the
+//! compiled descriptors, and call every path as every role; here the table is held free of doubles. It says who may call at all; what a caller may touch inside a call (an
 //! agent its own node only) is the service's to check. A permission that depends on a pool will be an
 //! additional question after this one, never a replacement.
 

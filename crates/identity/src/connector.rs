@@ -47,4 +47,9 @@ impl fmt::Display for Expect {
 pub trait Connector: Send + Sync + 'static {
     /// Dials `HOST:PORT` and returns a stream whose peer is proved to be `expect` of our cell.
     fn connect(&self, address: &str, expect: &Expect) -> BoxFuture<'static, io::Result<PeerStream>>;
+
+    /// Who we are to those whom we dial; nothing where no certificate is shown, as in a simulation.
+    fn presents(&self) -> Option<PeerIdentity> {
+        None
+    }
 }

@@ -44,8 +44,6 @@ pub(crate) const PEER_FILES: FileNames =
 /// the same key) can never be passed off as one made for another.
 const SIGNING_CONTEXT: &[u8] = b"paceline signed message v1\0";
 
-const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
-
 /// One identity: certificate, key and the authority that its peers must come from.
 pub struct Credentials {
     identity: PeerIdentity,
@@ -98,7 +96,7 @@ impl Credentials {
 
     /// Whole days until our certificate ends; negative once it has ended.
     pub fn days_left(&self, now_unix: i64) -> i64 {
-        self.identity.not_after_unix.saturating_sub(now_unix).div_euclid(SECONDS_PER_DAY)
+        self.identity.days_left(now_unix)
     }
 
     /// Signs a message with our key; [`Credentials::verify_signed`] is the other end.

@@ -81,6 +81,10 @@ pub(crate) fn read(dir: &Path, name: &str, kind: Kind) -> Result<(PathBuf, Strin
 }
 
 fn read_bounded(path: &Path) -> io::Result<(u32, String)> {
+    // Before it is opened: to open a pipe without a writer is to wait for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
     let file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o7777;
     let mut text = String::new();

@@ -11,6 +11,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::name::{cell_fault, name_fault};
 use crate::role::Role;
 
+const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
+
 /// Longest URI that SPIFFE allows in a SAN.
 const SPIFFE_URI_BYTES_MAX: usize = 2048;
 
@@ -23,7 +25,8 @@ pub struct PeerIdentity {
     pub role: Role,
     /// Its name: of a node for agents, a node-name prefix for agent groups.
     pub name: String,
-    /// When the certificate ends, in seconds since 1970.
+    /// When the certificate ends, in seconds since 1970. A connection is closed then; a simulation that injects
+    /// identities gives them a far end.
     pub not_after_unix: i64,
     /// The certificate itself, so that what its key has signed can be checked elsewhere.
     pub certificate_der: Arc<[u8]>,
@@ -38,6 +41,11 @@ impl PeerIdentity {
     /// The full SPIFFE id, `spiffe://CELL/ROLE/NAME`.
     pub fn spiffe_id(&self) -> String {
         spiffe_id(&self.cell, self.role, &self.name)
+    }
+
+    /// Whole days until the certificate ends; negative once it has ended.
+    pub fn days_left(&self, now_unix: i64) -> i64 {
+        self.not_after_unix.saturating_sub(now_unix).div_euclid(SECONDS_PER_DAY)
     }
 
     /// Whether this peer may speak for the node: it is that node's agent, or a group whose prefix covers it.

@@ -1,13 +1,15 @@
 //! The server loop: accept, shake hands, gate, serve, and leave in good order.
 //!
-//! Bounds: so many handshakes at once, so many connections, a deadline for each handshake, and a deadline
-//! for the farewell. A service's own limits (message sizes, streams, queues) are its own.
+//! Bounds: so many handshakes at once, so many connections in all and of one peer, a deadline for each
+//! handshake, for the first call and for the farewell; and no connection outlives the certificate that opened
+//! it. A service's own limits (message sizes, streams, queues) are its own.
 
 mod complaints;
 mod connection;
 mod gate;
 mod limits;
 mod mount;
+mod principals;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,10 @@ use crate::stream::PeerStream;
 use complaints::Complaints;
 use limits::Limits;
 pub use mount::grpc;
+use principals::Principals;
+
+/// How often a slow handshake looks whether others wait for its place.
+const CROWD_LOOK: Duration = Duration::from_millis(100);
 
 /// Why a server ended without being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +75,7 @@ async fn serve_within(
         leaving,
         handshakes: Arc::new(Semaphore::new(limits.handshakes_at_once)),
         open: Arc::new(Semaphore::new(limits.connections_at_once)),
+        principals: Arc::new(Principals::default()),
         complaints: Arc::new(Complaints::default()),
         connections: JoinSet::new(),
     };
@@ -85,6 +92,7 @@ struct Server<L> {
     leaving: watch::Receiver<bool>,
     handshakes: Arc<Semaphore>,
     open: Arc<Semaphore>,
+    principals: Arc<Principals>,
     complaints: Arc<Complaints>,
     connections: JoinSet<()>,
 }
@@ -115,8 +123,8 @@ impl<L: Listener> Server<L> {
                     self.admit(pending, handshake);
                 }
                 Err(source) => {
-                    failures += 1;
-                    tracing::warn!(error = %source, failures, "accept failed");
+                    self.complaints.accept(&source);
+                    failures += u32::from(!is_passing(&source));
                     if failures >= self.limits.accept_failures_max {
                         return Err(ServeError::Accept { failures, source });
                     }
@@ -135,7 +143,9 @@ impl<L: Listener> Server<L> {
         let place = Place { handshake, open };
         let attendance = Attendance {
             place,
-            deadline: self.limits.handshake_deadline,
+            limits: self.limits,
+            handshakes: Arc::clone(&self.handshakes),
+            principals: Arc::clone(&self.principals),
             router: self.router.clone(),
             leaving: self.leaving.clone(),
             complaints: Arc::clone(&self.complaints),
@@ -162,10 +172,21 @@ async fn next(
     Ok((listener.accept().await?, permit))
 }
 
+/// Whether an accept failed for a reason that says nothing about the listener: a client that went away, or a
+/// machine that is out of something. Those pass, and a process that gave up on them would let anyone who can
+/// open connections end it.
+fn is_passing(error: &io::Error) -> bool {
+    // ENOMEM, ENFILE, EMFILE and ENOBUFS of Linux; the standard library has no kinds for them.
+    let out_of_something = matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105));
+    out_of_something || error.kind() == io::ErrorKind::ConnectionAborted
+}
+
 /// What one connection takes with it.
 struct Attendance {
     place: Place,
-    deadline: Duration,
+    limits: Limits,
+    handshakes: Arc<Semaphore>,
+    principals: Arc<Principals>,
     router: Router,
     leaving: watch::Receiver<bool>,
     complaints: Arc<Complaints>,
@@ -176,15 +197,20 @@ impl Attendance {
     async fn run(mut self, pending: Pending) {
         let remote = pending.remote();
         let shaken = tokio::select! {
-            shaken = within_deadline(pending, self.deadline) => shaken,
+            shaken = shake(pending, &self.limits, &self.handshakes) => shaken,
             () = told_to_leave(&mut self.leaving) => return,
         };
         let Place { handshake, open: _open } = self.place;
         drop(handshake);
-        match shaken {
-            Ok(stream) => connection::run(stream, self.router, self.leaving, self.complaints).await,
-            Err(error) => self.complaints.handshake(remote, &error),
-        }
+        let stream = match shaken {
+            Ok(stream) => stream,
+            Err(error) => return self.complaints.handshake(remote, &error),
+        };
+        let limit = principals::share(stream.peer(), &self.limits);
+        let Some(_seat) = self.principals.sit(stream.peer(), limit) else {
+            return self.complaints.too_many_of_one(stream.peer(), limit);
+        };
+        connection::run(stream, self.router, self.leaving, self.complaints, self.limits).await;
     }
 }
 
@@ -203,12 +229,24 @@ async fn told_to_leave(leaving: &mut watch::Receiver<bool>) {
     let _ = leaving.wait_for(|leaving| *leaving).await;
 }
 
-async fn within_deadline(pending: Pending, deadline: Duration) -> io::Result<PeerStream> {
-    match tokio::time::timeout(deadline, pending).await {
-        Ok(shaken) => shaken,
-        Err(_) => {
-            let text = format!("no handshake within {} ms", deadline.as_millis());
-            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+/// Drives a handshake to its end or its deadline; after the grace, only while others need not wait for its place.
+async fn shake(pending: Pending, limits: &Limits, places: &Semaphore) -> io::Result<PeerStream> {
+    let mut pending = pin!(pending);
+    let too_slow = |within: Duration| {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no handshake within {} ms", within.as_millis()))
+    };
+    if let Ok(shaken) = tokio::time::timeout(limits.handshake_grace, pending.as_mut()).await {
+        return shaken;
+    }
+    let crowded = async {
+        while places.available_permits() > 0 {
+            tokio::time::sleep(CROWD_LOOK).await;
         }
+    };
+    let rest = limits.handshake_deadline.saturating_sub(limits.handshake_grace);
+    tokio::select! {
+        shaken = pending => shaken,
+        () = tokio::time::sleep(rest) => Err(too_slow(limits.handshake_deadline)),
+        () = crowded => Err(too_slow(limits.handshake_grace)),
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::connector::{Connector, Expect};
 use crate::credentials::Credentials;
 use crate::listener::{BoxFuture, Listener, Pending};
+use crate::peer::PeerIdentity;
 use crate::refusal::PeerRefusal;
 use crate::stream::PeerStream;
 use crate::trust::Examiner;
@@ -88,6 +89,10 @@ impl Connector for TlsConnector {
                 io::Error::new(error.kind(), format!("cannot connect to {expect} at {address}: {error}"))
             })
         })
+    }
+
+    fn presents(&self) -> Option<PeerIdentity> {
+        Some(self.credentials.identity().clone())
     }
 }
 

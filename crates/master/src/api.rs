@@ -3,6 +3,7 @@
 //! No decision is made here. Who may call what is `identity`'s table; what a request means is the cell's business.
 
 mod caller;
+mod calls;
 mod cell;
 mod directory;
 mod jobs;
@@ -29,6 +30,7 @@ use paceline_types::Revision;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use crate::certificates::Certificates;
 use crate::config::MasterConfig;
 use crate::leader::{LinkEvent, LinksAnswer, Question};
 use crate::pages::Pages;
@@ -36,7 +38,9 @@ use crate::proposer::Proposer;
 use crate::published::Published;
 use crate::reads::Reads;
 use crate::refuse;
+use crate::room::Room;
 use caller::Caller;
+pub(crate) use calls::counted;
 pub(crate) use links::unix_seconds;
 
 /// Largest request: an entry of 2 MiB in API encoding, with room for framing.
@@ -53,6 +57,8 @@ pub(crate) struct Services {
     pub proposer: Proposer,
     pub reads: Reads,
     pub credentials: Arc<Credentials>,
+    pub certificates: Arc<Certificates>,
+    pub room: Arc<Room>,
     pub links: mpsc::Sender<LinkEvent>,
     pub questions: mpsc::Sender<Question>,
     pub pages: Arc<Pages>,
@@ -68,11 +74,19 @@ impl Services {
         request: Option<paceline_api::v1::RequestId>,
         body: CommandBody,
     ) -> Result<(Revision, Reply), Status> {
+        let tasks = match &body {
+            CommandBody::SubmitJob { spec, .. } => Some(spec.tasks),
+            _ => None,
+        };
         let command = caller.command(request, body)?;
+        if let Err(full) = self.room.check() {
+            self.proposer.turned_away();
+            return Err(refuse::nearly_full(&full));
+        }
         let proposed =
             self.proposer.propose(vec![command]).await.map_err(|error| refuse::proposal(&error))?;
         match proposed.replies.into_iter().next() {
-            Some(Reply::Refused(refusal)) => Err(refuse::refused(&refusal)),
+            Some(Reply::Refused(refusal)) => Err(refuse::submission(&refusal, tasks)),
             Some(reply) => Ok((proposed.revision, reply)),
             None => Err(refuse::plain(
                 paceline_api::v1::ErrorCode::Internal,

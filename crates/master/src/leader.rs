@@ -21,6 +21,7 @@ use std::time::Duration;
 use paceline_cell::Cell;
 use paceline_link::Liveness;
 use paceline_replica::{Replica, ReplicaStatus};
+use paceline_telemetry::Metrics;
 use paceline_types::{AttemptId, NodeId, Revision, ShardName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -72,6 +73,7 @@ pub(crate) struct LeaderLoop {
     pub replica: Arc<Replica>,
     pub published: Arc<Published>,
     pub proposer: Proposer,
+    pub metrics: Arc<Metrics>,
     pub links: mpsc::Receiver<LinkEvent>,
     pub questions: mpsc::Receiver<Question>,
 }
@@ -129,6 +131,7 @@ impl LeaderLoop {
                 leading.on_view(&self.published, now_ms);
                 leading.propose(&self.proposer, &mut proposals);
             }
+            self.metrics.link.sessions.set_u64(leading.as_ref().map_or(0, Leading::links_open));
         }
     }
 
@@ -142,7 +145,7 @@ impl LeaderLoop {
         *leading = term.map(|term| {
             let view = self.published.view();
             tracing::info!(term, revision = %view.revision(), "this master leads");
-            Leading::new(term, &view)
+            Leading::new(term, &view, self.metrics.clone())
         });
         if leading.is_none() {
             tracing::info!("this master does not lead");

@@ -12,6 +12,7 @@
 
 mod api;
 mod bootstrap;
+mod certificates;
 mod config;
 mod leader;
 mod machine;
@@ -21,6 +22,7 @@ mod published;
 mod reads;
 mod refuse;
 mod replies;
+mod room;
 mod run;
 mod show;
 

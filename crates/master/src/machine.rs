@@ -1,11 +1,13 @@
 //! The replica's state machine over the cell: bytes in, apply, bytes out, one publication per batch.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use paceline_cell::{Applied, Cell, Entry, Event, SnapshotChunks};
 use paceline_replica::{CommittedEntry, FrozenState, SnapshotError, StateMachine};
-use paceline_types::Revision;
+use paceline_telemetry::Metrics;
+use paceline_types::{Revision, TaskState};
 
 use crate::published::{Change, Published};
 
@@ -13,20 +15,22 @@ use crate::published::{Change, Published};
 pub(crate) struct Machine {
     cell: Cell,
     published: Arc<Published>,
+    metrics: Arc<Metrics>,
     /// Of the batch that is being applied.
     changes: Vec<Change>,
     transitions: u64,
 }
 
 impl Machine {
-    pub(crate) fn new(cell: Cell, published: Arc<Published>) -> Self {
-        Self { cell, published, changes: Vec::new(), transitions: 0 }
+    pub(crate) fn new(cell: Cell, published: Arc<Published>, metrics: Arc<Metrics>) -> Self {
+        Self { cell, published, metrics, changes: Vec::new(), transitions: 0 }
     }
 }
 
 impl StateMachine for Machine {
     fn apply(&mut self, entry: CommittedEntry) -> Bytes {
         let revision = Revision(entry.revision);
+        let started = Instant::now();
         let Applied { replies, events, .. } = match Entry::decode(&entry.payload) {
             Ok(decoded) => self.cell.apply(revision, &decoded),
             Err(error) => {
@@ -34,6 +38,11 @@ impl StateMachine for Machine {
                 self.cell.apply_undecodable(revision)
             }
         };
+        self.metrics.cell.apply_seconds.observe(started.elapsed());
+        self.metrics.cell.applied_entries.inc();
+        for (state, tasks) in events.iter().filter_map(entered) {
+            self.metrics.cell.task_transitions.of(state).add(tasks);
+        }
         self.transitions += events.iter().map(transitions).sum::<u64>();
         if !events.is_empty() {
             self.changes.push((revision, Arc::new(events)));
@@ -70,6 +79,19 @@ struct Frozen {
 impl FrozenState for Frozen {
     fn chunks(&mut self) -> Option<Bytes> {
         self.chunks.next()
+    }
+}
+
+/// How many tasks entered which state by an event.
+fn entered(event: &Event) -> Option<(TaskState, u64)> {
+    match event {
+        Event::JobSubmitted { tasks, .. } => Some((TaskState::Pending, u64::from(*tasks))),
+        Event::TasksRequeued { tasks, .. } => Some((TaskState::Pending, tasks.count())),
+        Event::TasksAssigned { tasks, .. } => Some((TaskState::Assigned, tasks.count())),
+        Event::TasksRunning { tasks, .. } => Some((TaskState::Running, tasks.count())),
+        Event::TasksStopping { tasks, .. } => Some((TaskState::Stopping, tasks.count())),
+        Event::TasksEnded { tasks, state, .. } => Some((*state, tasks.count())),
+        _ => None,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use paceline_api::status_from;
 use paceline_api::v1::{ErrorCode, ErrorDetail, FieldViolation, Leader};
-use paceline_cell::Refusal;
+use paceline_cell::{Bound, Refusal};
 use paceline_replica::{Member, ProposeError, ReadError};
 use paceline_rules::Violation;
 use tonic::Status;
 
 use crate::proposer::ProposalError;
+use crate::room::{NearlyFull, RETRY_AFTER_MS};
 
 /// When to ask again while no leader is known: about one election.
 const NO_LEADER_RETRY_MS: u64 = 200;
@@ -77,8 +78,40 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
     };
     status_from(ErrorDetail {
         code: code.into(),
-        message: refusal.to_string(),
+        message: format!("{refusal}{}", way_out(refusal)),
         retry_after_ms,
+        ..ErrorDetail::default()
+    })
+}
+
+/// The same, where the command may have been a submission of so many tasks: one that no cell of this size ever holds is
+/// not to come again.
+pub(crate) fn submission(refusal: &Refusal, tasks: Option<u32>) -> Status {
+    match (refusal, tasks) {
+        (Refusal::Overloaded { bound: Bound::Tasks, limit, .. }, Some(tasks)) if u64::from(tasks) > *limit => {
+            let expected = format!("at most {limit}, which is what the cell may hold in all (tasks_per_cell)");
+            invalid_field("tasks", tasks.to_string(), expected)
+        }
+        _ => refused(refusal),
+    }
+}
+
+/// What a person can do about a full cell; it frees itself only as jobs end.
+fn way_out(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Overloaded { bound: Bound::Jobs | Bound::Tasks, .. } => {
+            ": room comes as jobs end and retire, or at once by `job delete` of ended ones or a higher limit"
+        }
+        _ => "",
+    }
+}
+
+/// The disk has no room for a change by a client. Not recorded: the same id may come again.
+pub(crate) fn nearly_full(full: &NearlyFull) -> Status {
+    status_from(ErrorDetail {
+        code: ErrorCode::Overloaded.into(),
+        message: full.to_string(),
+        retry_after_ms: RETRY_AFTER_MS,
         ..ErrorDetail::default()
     })
 }

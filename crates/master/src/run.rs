@@ -12,12 +12,14 @@ use paceline_cell::Cell;
 use paceline_identity::{Connector, Credentials, Listener, ServeError, grpc, serve};
 use paceline_replica::{Disk, InitializeError, OpenError, Replica, ReplicaConfig, ReplicaStatus, ServerRole};
 use paceline_telemetry::{Check, Health, Metrics, Probe, http_routes, serve_loopback_health};
+use paceline_types::TaskState;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::api::Services;
+use crate::api::{Services, counted};
 use crate::bootstrap::begin_cell;
+use crate::certificates::Certificates;
 use crate::config::MasterConfig;
 use crate::leader::{LINK_EVENTS_MAX, LeaderLoop, QUESTIONS_MAX};
 use crate::machine::Machine;
@@ -25,6 +27,7 @@ use crate::pages::Pages;
 use crate::proposer::Proposer;
 use crate::published::Published;
 use crate::reads::Reads;
+use crate::room::{FREE_BYTES_MIN, Room};
 
 /// How long a leader that was asked to end may take to hand over; then it ends all the same.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -87,35 +90,44 @@ pub async fn run<L: Listener>(
     let disk = parts.disk.clone();
     let cell = Cell::genesis(&config.cell);
     let published = Arc::new(Published::new(cell.clone()));
-    let machine = Machine::new(cell, published.clone());
+    let metrics = Arc::new(Metrics::new());
+    let machine = Machine::new(cell, published.clone(), metrics.clone());
+    let certificates = Certificates::new(&parts.credentials, parts.peer_connector.as_ref());
+    let peers = certificates.watching(parts.peer_connector);
     let mut options = ReplicaConfig::new(&config.cell, &config.name, config.raft_id);
     options.timings = config.timings;
-    let replica = Arc::new(Replica::open(options, parts.disk, machine, parts.peer_connector).await?);
+    let replica = Arc::new(Replica::open(options, parts.disk, machine, peers).await?);
     published.begin_counting();
     let config = Arc::new(config);
-    let metrics = Arc::new(Metrics::new());
     let health = Health::new();
     let ready = health.check(Probe::Ready, "leader");
+    let disk_ready = health.check(Probe::Ready, "disk");
+    let room = Arc::new(Room::new(FREE_BYTES_MIN));
     let (links, link_events) = mpsc::channel(LINK_EVENTS_MAX);
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-    let proposer = Proposer::new(replica.clone());
+    let proposer = Proposer::new(replica.clone(), metrics.clone());
     let services = Services {
         config: config.clone(),
         replica: replica.clone(),
         published: published.clone(),
         proposer: proposer.clone(),
         reads: Reads::new(replica.clone(), published.clone()),
-        credentials: parts.credentials.clone(),
+        credentials: parts.credentials,
+        certificates: certificates.clone(),
+        room: room.clone(),
         links,
         questions,
         pages: Arc::new(Pages::default()),
         next_link: Arc::new(AtomicU64::new(1)),
     };
-    let router = services.routes().merge(reflection()?).merge(http_routes(metrics.clone(), health.clone()));
+    let router = counted(services.routes(), metrics.clone())
+        .merge(reflection()?)
+        .merge(http_routes(metrics.clone(), health.clone()));
     let leader = LeaderLoop {
         replica: replica.clone(),
         published: published.clone(),
         proposer,
+        metrics: metrics.clone(),
         links: link_events,
         questions: asked,
     };
@@ -143,8 +155,16 @@ pub async fn run<L: Listener>(
             }
         });
     }
-    let observer =
-        Observer { replica: replica.clone(), published, metrics, ready, credentials: parts.credentials };
+    let observer = Observer {
+        replica: replica.clone(),
+        published,
+        metrics,
+        ready,
+        certificates,
+        disk: disk.clone(),
+        disk_ready,
+        room,
+    };
     let observing = tokio::spawn(observer.run());
     tracing::info!(cell = %config.cell, master = %config.name, api = %config.api_address, "serving");
 
@@ -243,7 +263,10 @@ struct Observer {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     ready: Check,
-    credentials: Arc<Credentials>,
+    certificates: Arc<Certificates>,
+    disk: Arc<dyn Disk>,
+    disk_ready: Check,
+    room: Arc<Room>,
 }
 
 impl Observer {
@@ -254,6 +277,7 @@ impl Observer {
             timer.tick().await;
             let status = self.replica.status();
             self.observe(&status);
+            self.look_at_disk().await;
             self.metrics.raft.log_bytes.advance_to(self.replica.log_bytes_written());
         }
     }
@@ -267,10 +291,52 @@ impl Observer {
         raft.committed.set(number(status.committed));
         raft.applied.set(number(Some(self.published.view().revision().0)));
         raft.snapshot.set(number(status.snapshot));
-        self.metrics.observe_certificate(&self.credentials, crate::api::unix_seconds());
+        self.metrics.schedule.pending_tasks.set_u64(if status.leading { self.pending() } else { 0 });
+        self.observe_certificates(status);
         match &status.leader {
             Some(_) => self.ready.pass(),
             None => self.ready.fail("no leader is known"),
+        }
+    }
+
+    fn pending(&self) -> u64 {
+        self.published.view().jobs().map(|job| u64::from(job.count(TaskState::Pending))).sum()
+    }
+
+    /// Those of the other masters too: whoever reads the leader's log hears of all.
+    fn observe_certificates(&self, status: &ReplicaStatus) {
+        let now_unix = crate::api::unix_seconds();
+        self.metrics.observe_certificates(self.certificates.own(), now_unix);
+        let others = status.members.iter().filter(|member| Some(member.name.as_str()) != self.own_name());
+        for member in others {
+            if let Some(days_left) = self.certificates.days_left(&member.name, now_unix) {
+                self.metrics.consider_certificate(&format!("master/{}", member.name), days_left);
+            }
+        }
+    }
+
+    fn own_name(&self) -> Option<&str> {
+        self.certificates.own().first().map(|own| own.name.as_str())
+    }
+
+    /// A filesystem may take its time to answer, so it is asked on a thread of its own.
+    async fn look_at_disk(&self) {
+        let disk = self.disk.clone();
+        match tokio::task::spawn_blocking(move || disk.free_bytes()).await {
+            Ok(Ok(Some(free_bytes))) => {
+                self.metrics.disk.free_bytes.set_u64(free_bytes);
+                self.room.observe(free_bytes);
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the room on the disk is not known"),
+            // Only a runtime that ends refuses a blocking call.
+            Err(_) => return,
+        }
+        let full = self.room.check();
+        self.metrics.disk.nearly_full.set(i64::from(full.is_err()));
+        match full {
+            Ok(()) => self.disk_ready.pass(),
+            Err(full) => self.disk_ready.fail(full.to_string()),
         }
     }
 }

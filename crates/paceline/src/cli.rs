@@ -116,6 +116,9 @@ pub struct RoleOptions {
     /// How it is logged.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+    /// A port on loopback that says healthy or not, without certificates and without data.
+    #[arg(long, value_name = "PORT")]
+    pub health_port: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -146,9 +149,6 @@ pub struct MasterArgs {
     /// Another master of the cell that begins; repeat for each.
     #[arg(long = "founder", value_name = "NAME,PEER,API", value_parser = parse_founder, requires = "bootstrap")]
     pub founders: Vec<Founder>,
-    /// A data-free health port on loopback.
-    #[arg(long, value_name = "PORT")]
-    pub health_port: Option<u16>,
     /// Raft's clocks.
     #[arg(long, value_enum, default_value_t = RaftTimings::Default)]
     pub timings: RaftTimings,

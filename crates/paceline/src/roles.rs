@@ -8,7 +8,7 @@ use paceline_agent::AgentConfig;
 use paceline_identity::{Credentials, Role, TlsConnector, TlsListener};
 use paceline_master::{MasterConfig, MasterParts, Timings};
 use paceline_shard::{ShardConfig, ShardLimits};
-use paceline_telemetry::{CERTIFICATE_WARNING_DAYS, LogFormat, init_tracing};
+use paceline_telemetry::{LogFormat, init_tracing};
 use paceline_types::Resources;
 
 use crate::cli::{self, AgentArgs, MasterArgs, RaftTimings, RoleOptions, ShardPlace};
@@ -31,14 +31,33 @@ fn begin(options: &RoleOptions, role: Role) -> Result<Arc<Credentials>> {
             identity.name
         );
     }
-    let days = credentials.days_left(unix_seconds());
-    if days < 0 {
-        bail!("the certificate in {} has ended: issue another", options.credentials.display());
-    }
-    if days < CERTIFICATE_WARNING_DAYS {
-        tracing::warn!(days, "the certificate ends soon: issue another");
-    }
+    refuse_ended(&credentials, options)?;
     Ok(Arc::new(credentials))
+}
+
+/// Nobody would talk to a process with a certificate that has ended. Of one that ends soon each role warns by itself.
+fn refuse_ended(credentials: &Credentials, options: &RoleOptions) -> Result<()> {
+    let identity = credentials.identity();
+    if identity.not_after_unix < unix_seconds() {
+        bail!(
+            "the certificate of {} in {} ended at unix time {}: issue another",
+            identity.spiffe_id(),
+            options.credentials.display(),
+            identity.not_after_unix
+        );
+    }
+    Ok(())
+}
+
+/// A server has a descriptor for each connection, and the soft limit of most systems (1,024) is for programs that
+/// cannot count further. Agents keep it: their tasks would inherit another.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = ?limit.current, "the limit of open files cannot be raised");
+    }
 }
 
 fn unix_seconds() -> i64 {
@@ -54,7 +73,9 @@ async fn listen(address: std::net::SocketAddr, credentials: &Arc<Credentials>) -
 /// Runs a master.
 pub async fn master(args: MasterArgs) -> Result<()> {
     let credentials = begin(&args.role, Role::Master)?;
+    raise_open_files();
     let peer = Arc::new(Credentials::load_peer(&args.role.credentials)?);
+    refuse_ended(&peer, &args.role)?;
     let identity = credentials.identity();
     let config = MasterConfig {
         cell: identity.cell.clone(),
@@ -63,7 +84,7 @@ pub async fn master(args: MasterArgs) -> Result<()> {
         api_address: args.api.to_string(),
         peer_address: args.peer.to_string(),
         bootstrap: args.bootstrap.then_some(args.founders),
-        health_port: args.health_port,
+        health_port: args.role.health_port,
         timings: match args.timings {
             RaftTimings::Default => Timings::DEFAULT,
             RaftTimings::Fast => Timings::FAST,
@@ -84,6 +105,7 @@ pub async fn master(args: MasterArgs) -> Result<()> {
 /// Runs a link shard.
 pub async fn shard(role: RoleOptions, place: ShardPlace) -> Result<()> {
     let credentials = begin(&role, Role::Shard)?;
+    raise_open_files();
     let identity = credentials.identity();
     let (_, seed) = paceline_agent::random_instance_and_seed()?;
     let config = ShardConfig {
@@ -92,6 +114,7 @@ pub async fn shard(role: RoleOptions, place: ShardPlace) -> Result<()> {
         address: Some(place.listen.to_string()),
         masters: place.masters,
         credentials: Some(credentials.clone()),
+        health_port: role.health_port,
         limits: ShardLimits::default(),
         seed,
     };
@@ -107,6 +130,7 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let mut config = AgentConfig::of_this_machine(&identity.cell, identity.name.parse()?, args.data.clone())?;
     config.shards = args.shards;
     config.masters = args.masters;
+    config.health_port = args.role.health_port;
     config.labels = args.labels.into_iter().collect();
     let cpu_milli = args.cpu.unwrap_or(config.capacity.cpu_milli());
     let memory_bytes = args.memory.unwrap_or(config.capacity.memory_bytes());

@@ -147,6 +147,10 @@ pub trait Disk: Send + Sync + 'static {
     fn list(&self, folder: Folder) -> Result<Vec<String>, DiskError>;
     /// Makes creations, renames and removals durable.
     fn sync_folder(&self, folder: Folder) -> Result<(), DiskError>;
+    /// Bytes that can still be written, where the disk knows: a full one is to be noticed before a write fails.
+    fn free_bytes(&self) -> Result<Option<u64>, DiskError> {
+        Ok(None)
+    }
     /// What a person would open to look at this file, for error messages.
     fn describe(&self, folder: Folder, name: &str) -> String;
     /// What a person would look at for a key space, for error messages.

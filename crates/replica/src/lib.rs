@@ -44,3 +44,6 @@ pub use replica::{
 };
 pub use snapshot::SnapshotError;
 pub use worker::Execution;
+
+/// The peer protocol as compiled descriptors, so that its calls can be listed.
+pub const PEER_FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("paceline.peer.v1");

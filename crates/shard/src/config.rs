@@ -22,6 +22,8 @@ pub struct ShardConfig {
     pub masters: Vec<MasterAddress>,
     /// For the metric and the warning of days left; connections have their own through listener and connector.
     pub credentials: Option<Arc<Credentials>>,
+    /// A port on loopback that says nothing but healthy or not, without certificates.
+    pub health_port: Option<u16>,
     /// Bounds and intervals.
     pub limits: ShardLimits,
     /// Seeds the jitter of reconnection: different for each shard, fixed in simulation.

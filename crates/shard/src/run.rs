@@ -10,7 +10,7 @@ use paceline_api::v1::agent_link_server::AgentLinkServer;
 use paceline_api::{FILE_DESCRIPTOR_SET, FRAME_BYTES_MAX};
 use paceline_identity::{Connector, Credentials, Listener, ServeError, grpc, serve};
 use paceline_link::ShardLogic;
-use paceline_telemetry::{Health, Metrics, Probe, http_routes};
+use paceline_telemetry::{Health, Metrics, Probe, http_routes, serve_loopback_health};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -42,6 +42,9 @@ pub enum ShardError {
     /// The compiled contract cannot be served for reflection.
     #[error("reflection cannot be served: {0}")]
     Reflection(String),
+    /// The health port cannot be served.
+    #[error("the health port cannot be served")]
+    Health(#[source] io::Error),
     /// A task of the role panicked: a bug.
     #[error("a task of the shard failed: {0}")]
     Task(String),
@@ -67,8 +70,10 @@ pub async fn run(
     let (metrics, health) = (Arc::new(Metrics::new()), Health::new());
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let router = routes(&events)?.merge(http_routes(metrics.clone(), health.clone()));
+    let ready = health.check(Probe::Ready, "leader");
+    let probes = probes(config.health_port, health);
     let logic = ShardLogic::new(config.name.clone(), address.clone(), config.limits.clone());
-    let owner = Owner::new(logic, metrics.clone(), health.check(Probe::Ready, "leader"));
+    let owner = Owner::new(logic, metrics.clone(), ready);
     let dialler = Dialler {
         connector,
         masters: config.masters,
@@ -89,11 +94,20 @@ pub async fn run(
     });
     tokio::select! {
         served = served => Ok(served?),
+        failed = probes => failed,
         // None of them ends by itself.
         Some(ended) = tasks.join_next() => {
             let why = ended.err().map_or_else(|| "it ended early".to_owned(), |error| error.to_string());
             Err(ShardError::Task(why))
         }
+    }
+}
+
+/// The health port, where one is wanted; it ends only by failing.
+async fn probes(port: Option<u16>, health: Health) -> Result<(), ShardError> {
+    match port {
+        Some(port) => serve_loopback_health(port, health).await.map_err(ShardError::Health),
+        None => std::future::pending().await,
     }
 }
 

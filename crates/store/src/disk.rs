@@ -123,6 +123,10 @@ impl Disk for RocksDisk {
         files::sync_folder(self.folder(folder))
     }
 
+    fn free_bytes(&self) -> Result<Option<u64>, DiskError> {
+        files::free_bytes(&self.root).map(Some)
+    }
+
     fn describe(&self, folder: Folder, name: &str) -> String {
         self.path(folder, name).display().to_string()
     }

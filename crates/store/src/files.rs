@@ -16,6 +16,13 @@ pub fn disk_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -
     move |cause| DiskError::new(action, target, cause)
 }
 
+/// Bytes that this process can still write on the filesystem of `path`.
+pub fn free_bytes(path: &Path) -> Result<u64, DiskError> {
+    let found = rustix::fs::statvfs(path).map_err(io::Error::from);
+    let found = found.map_err(disk_error("measure the filesystem of", path))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 /// Creates a folder and its parents, durably.
 pub fn create_folder(path: &Path) -> Result<(), StoreError> {
     let failed = |action| move |source| StoreError::Folder { path: path.to_owned(), action, source };

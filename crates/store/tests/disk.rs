@@ -120,3 +120,10 @@ fn damaged_write_ahead_log_is_refused_with_words() {
     let refused = RocksDisk::open(dir.path()).err().expect("damage is refused").to_string();
     assert!(refused.contains("cannot be opened") && refused.contains("restore a backup"), "{refused}");
 }
+
+#[test]
+fn the_room_on_its_filesystem_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RocksDisk::open(dir.path()).unwrap();
+    assert!(disk.free_bytes().unwrap().is_some_and(|free| free > 0));
+}

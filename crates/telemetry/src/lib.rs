@@ -17,8 +17,8 @@ pub use health::{Check, Health, HealthReport, Probe};
 pub use loopback::serve_loopback_health;
 pub use metrics::{
     AgentMetrics, ApiMetrics, AttemptState, CERTIFICATE_WARNING_DAYS, CallOutcome, CellMetrics, Counter,
-    Definition, Direction, Gauge, Histogram, IdentityMetrics, Kind, LabelValue, Labelled, LinkMetrics,
-    Metrics, ProposalOutcome, RaftMetrics, ScheduleMetrics, TABLE,
+    Definition, Direction, DiskMetrics, Gauge, Histogram, IdentityMetrics, Kind, LabelValue, Labelled,
+    LinkMetrics, Metrics, ProposalOutcome, RaftMetrics, ScheduleMetrics, TABLE, certificate_ends_soon,
 };
 pub use routes::http_routes;
 pub use tracing_setup::{InitTracingError, LogFormat, init_tracing};

@@ -4,21 +4,20 @@
 //! handle and its metric cannot drift apart. Counters are exposed with `_total` added, as OpenMetrics asks.
 //! Series with labels exist from the start, at zero, so that the first event is a visible rise.
 
+mod certificates;
 mod handle;
 mod label;
 mod table;
 
-use paceline_identity::Credentials;
+use paceline_identity::{Credentials, PeerIdentity};
 
+pub use certificates::{CERTIFICATE_WARNING_DAYS, certificate_ends_soon};
 pub use handle::{Counter, Gauge, Histogram, Kind, Labelled};
 pub use label::{AttemptState, CallOutcome, Direction, LabelValue, ProposalOutcome};
 pub use table::{
-    AgentMetrics, ApiMetrics, CellMetrics, Definition, IdentityMetrics, LinkMetrics, Metrics, RaftMetrics,
-    ScheduleMetrics, TABLE,
+    AgentMetrics, ApiMetrics, CellMetrics, Definition, DiskMetrics, IdentityMetrics, LinkMetrics, Metrics,
+    RaftMetrics, ScheduleMetrics, TABLE,
 };
-
-/// From this many days before its end a certificate is worth a warning: enough for a change window.
-pub const CERTIFICATE_WARNING_DAYS: i64 = 60;
 
 impl Metrics {
     /// The registry in the OpenMetrics text format.
@@ -29,15 +28,30 @@ impl Metrics {
         text
     }
 
-    /// Sets the certificate's days left, warns when they are few, and returns them.
-    pub fn observe_certificate(&self, credentials: &Credentials, now_unix: i64) -> i64 {
-        let days_left = credentials.days_left(now_unix);
-        self.identity.certificate_left_days.set(days_left);
-        if days_left < CERTIFICATE_WARNING_DAYS {
-            let certificate = credentials.identity().spiffe_id();
-            tracing::warn!(certificate, days_left, "the certificate ends soon");
+    /// Sets the days left of the process's certificate and warns, once a day, when they are few.
+    pub fn observe_certificate(&self, credentials: &Credentials, now_unix: i64) {
+        self.observe_certificates([credentials.identity()], now_unix);
+    }
+
+    /// The same for a process that shows several certificates: the metric is that of the first to end.
+    pub fn observe_certificates<'a>(
+        &self,
+        certificates: impl IntoIterator<Item = &'a PeerIdentity>,
+        now_unix: i64,
+    ) {
+        let days_left = certificates.into_iter().map(|certificate| {
+            let days_left = certificate.days_left(now_unix);
+            self.consider_certificate(&certificate.spiffe_id(), days_left);
+            days_left
+        });
+        if let Some(first) = days_left.min() {
+            self.identity.certificate_left_days.set(first);
         }
-        days_left
+    }
+
+    /// Warns, once a day, of a certificate that ends soon, whosever it is. Says whether it did.
+    pub fn consider_certificate(&self, certificate: &str, days_left: i64) -> bool {
+        self.warnings.consider(certificate, days_left)
     }
 }
 

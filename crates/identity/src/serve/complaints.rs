@@ -15,6 +15,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Complaints {
     handshakes: Throttle,
     places: Throttle,
+    shares: Throttle,
+    accepts: Throttle,
     calls: Throttle,
 }
 
@@ -30,6 +32,20 @@ impl Complaints {
     pub(super) fn too_many(&self, remote: SocketAddr, limit: usize) {
         if let Some(unsaid) = self.places.may_speak(Instant::now()) {
             tracing::warn!(%remote, limit, unsaid, "connection closed: too many are open");
+        }
+    }
+
+    /// One peer has as many connections as one peer may have.
+    pub(super) fn too_many_of_one(&self, peer: &PeerIdentity, limit: usize) {
+        if let Some(unsaid) = self.shares.may_speak(Instant::now()) {
+            tracing::warn!(peer = peer.principal(), limit, unsaid, "connection closed: too many of one peer");
+        }
+    }
+
+    /// No connection could be accepted.
+    pub(super) fn accept(&self, error: &io::Error) {
+        if let Some(unsaid) = self.accepts.may_speak(Instant::now()) {
+            tracing::warn!(%error, unsaid, "accept failed");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -21,11 +22,17 @@ pub(super) struct Gate {
     peer: PeerIdentity,
     router: Router,
     complaints: Arc<Complaints>,
+    called: Arc<AtomicBool>,
 }
 
 impl Gate {
     pub(super) fn new(peer: PeerIdentity, router: Router, complaints: Arc<Complaints>) -> Self {
-        Self { peer, router, complaints }
+        Self { peer, router, complaints, called: Arc::default() }
+    }
+
+    /// Becomes true with the first call, allowed or not.
+    pub(super) fn called(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.called)
     }
 }
 
@@ -35,6 +42,8 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        // ORDERING: Relaxed, paired with the load in `connection`: a flag that guards nothing else.
+        self.called.store(true, Ordering::Relaxed);
         let path = request.uri().path();
         if !allowed(self.peer.role, path) {
             let reason = format!("{} may not call {path}", self.peer.principal());

@@ -16,7 +16,10 @@ use crate::role::Role;
 const SMALL: Limits = Limits {
     handshakes_at_once: 2,
     handshake_deadline: Duration::from_millis(50),
+    handshake_grace: Duration::from_millis(40),
     connections_at_once: 4,
+    connections_per_principal: 4,
+    first_call_deadline: Duration::from_secs(3_600),
     farewell_deadline: Duration::from_millis(50),
     accept_pause: Duration::from_millis(1),
     accept_failures_max: 3,
@@ -26,7 +29,11 @@ const SMALL: Limits = Limits {
 enum Arrival {
     Shakes(DuplexStream),
     Stalls(DuplexStream),
+    /// As a peer whose certificate ended long ago: it was good when the handshake began.
+    HasEnded(DuplexStream),
     Fails,
+    /// The process is out of file descriptors.
+    OutOfFiles,
 }
 
 struct MemoryListener(mpsc::Receiver<Arrival>);
@@ -47,6 +54,10 @@ impl Listener for MemoryListener {
                     let _held = bytes;
                     std::future::pending().await
                 })),
+                Some(Arrival::HasEnded(bytes)) => Ok(Pending::new(remote, async {
+                    Ok(PeerStream::new(bytes, PeerIdentity { not_after_unix: 1, ..user() }))
+                })),
+                Some(Arrival::OutOfFiles) => Err(io::Error::from_raw_os_error(24)),
                 Some(Arrival::Fails) => Err(io::Error::other("out of something")),
                 None => std::future::pending().await,
             }
@@ -59,7 +70,7 @@ fn user() -> PeerIdentity {
         cell: "prod".to_owned(),
         role: Role::User,
         name: "ada".to_owned(),
-        not_after_unix: 0,
+        not_after_unix: i64::MAX,
         certificate_der: Arc::from([]),
     }
 }
@@ -72,12 +83,16 @@ struct TestServer {
 
 impl TestServer {
     fn start(router: Router) -> Self {
+        Self::start_within(SMALL, router)
+    }
+
+    fn start_within(limits: Limits, router: Router) -> Self {
         let (arrivals, receiver) = mpsc::channel(64);
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let running = tokio::spawn(serve_within(SMALL, MemoryListener(receiver), router, shutdown));
+        let running = tokio::spawn(serve_within(limits, MemoryListener(receiver), router, shutdown));
         Self { arrivals, stop, running }
     }
 
@@ -177,4 +192,60 @@ async fn a_handshake_in_progress_does_not_keep_the_server() {
     server.running.await.unwrap().unwrap();
     drop(server.arrivals);
     assert_eq!(stalled.read(&mut [0]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn while_others_wait_a_stalled_handshake_gets_its_grace_and_no_more() {
+    let patient = Limits { handshake_deadline: Duration::from_secs(3_600), ..SMALL };
+    let server = TestServer::start_within(patient, healthy());
+    let mut stalled = Vec::new();
+    for _ in 0..2 * SMALL.handshakes_at_once {
+        stalled.push(server.arrive(Arrival::Stalls).await);
+    }
+    let (answer, _) = ask(server.arrive(Arrival::Shakes).await, false).await;
+    assert_eq!(answer, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn one_peer_cannot_take_the_places_of_all() {
+    let server = TestServer::start_within(Limits { connections_per_principal: 2, ..SMALL }, healthy());
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let (answer, stream) = ask(server.arrive(Arrival::Shakes).await, true).await;
+        assert_eq!(answer, "HTTP/1.1 200 OK");
+        kept.push(stream);
+    }
+    let (answer, _) = ask(server.arrive(Arrival::Shakes).await, false).await;
+    assert_eq!(answer, "", "one too many");
+    kept.pop();
+    while ask(server.arrive(Arrival::Shakes).await, false).await.0.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_does_not_outlive_the_certificate_that_opened_it() {
+    let endless = Router::new().route("/healthz", get(std::future::pending::<()>));
+    let server = TestServer::start(endless);
+    let (answer, mut stream) = ask(server.arrive(Arrival::HasEnded).await, true).await;
+    assert_eq!(answer, "", "a call that never ends is cut off too");
+    assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_asked_is_closed() {
+    let limits = Limits { first_call_deadline: Duration::from_millis(20), ..SMALL };
+    let server = TestServer::start_within(limits, healthy());
+    let mut silent = server.arrive(Arrival::Shakes).await;
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_out_of_file_descriptors_does_not_end_the_server() {
+    let server = TestServer::start(healthy());
+    for _ in 0..3 * SMALL.accept_failures_max {
+        assert!(server.arrivals.send(Arrival::OutOfFiles).await.is_ok());
+    }
+    let (answer, _) = ask(server.arrive(Arrival::Shakes).await, false).await;
+    assert_eq!(answer, "HTTP/1.1 200 OK");
 }

@@ -201,3 +201,15 @@ fn an_expired_certificate_loads_so_that_its_owner_can_say_so() {
     assert_eq!(credentials.identity().cell, "prod");
     assert!(credentials.days_left(now_unix()) < 0);
 }
+
+#[test]
+fn a_pipe_in_place_of_a_key_is_an_error_and_not_a_wait() {
+    let cell = TestCell::new("prod");
+    let dir = cell.path("n1");
+    cell.authority.issue(Role::Agent, "n1", DAY).unwrap().write(&dir).unwrap();
+    let key = dir.join("key.pem");
+    fs::remove_file(&key).unwrap();
+    assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&key).status().unwrap().success());
+    let error = Credentials::load(&dir).unwrap_err();
+    assert!(told(&error).ends_with("key.pem: it is not a file"), "{}", told(&error));
+}

@@ -182,7 +182,7 @@ impl CellService {
     }
 
     fn masters(&self, status: &ReplicaStatus) -> Vec<v1::Master> {
-        let days_left = self.services.credentials.days_left(super::links::unix_seconds());
+        let now_unix = super::links::unix_seconds();
         let silences = self.services.replica.silences();
         let master = |member: &paceline_replica::Member| {
             let own = member.name == self.services.config.name;
@@ -200,7 +200,7 @@ impl CellService {
                 api_address: member.api_address.clone(),
                 role: role.into(),
                 up: if own { Some(true) } else { silences.get(&member.raft_id).map(|silence| answers(*silence)) },
-                certificate_days_left: own.then_some(days_left),
+                certificate_days_left: self.services.certificates.days_left(&member.name, now_unix),
                 matched_revision: status.matched.get(&member.raft_id).copied().flatten(),
             }
         };

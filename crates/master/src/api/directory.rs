@@ -4,6 +4,7 @@ use paceline_api::v1::master_directory_server::MasterDirectory;
 use paceline_api::v1::{ErrorCode, WhereIsMyShardReply, WhereIsMyShardRequest};
 use tonic::{Request, Response, Status};
 
+use super::links::admitted;
 use super::{Caller, Services};
 use crate::leader::shard_list;
 use crate::refuse;
@@ -26,8 +27,13 @@ impl MasterDirectory for DirectoryService {
             let message = format!("{} may not ask for node `{node}`", caller.identity.principal());
             return Err(refuse::plain(ErrorCode::PermissionDenied, message));
         }
-        // The view may be behind: the agent that finds a shard gone asks again.
         let view = self.0.published.view();
+        if !admitted(&caller.identity, &view) {
+            let message =
+                format!("{} is not admitted: agent_groups is 0 in this cell", caller.identity.principal());
+            return Err(refuse::plain(ErrorCode::PermissionDenied, message));
+        }
+        // The view may be behind: the agent that finds a shard gone asks again.
         let shards = Some(shard_list(&view).into());
         Ok(Response::new(WhereIsMyShardReply { revision: view.revision().0, shards }))
     }

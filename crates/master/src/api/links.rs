@@ -7,6 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures::Stream;
 use paceline_api::v1::master_link_server::MasterLink;
 use paceline_api::v1::{ErrorCode, LogPiece, LogRequest, MasterFrame, ShardFrame};
+use paceline_cell::Cell;
+use paceline_identity::{PeerIdentity, Role};
 use paceline_link::LinkId;
 use paceline_link::message::{AgentOrder, Hello, MasterMessage, ShardMessage};
 use paceline_replica::{Member, ReplicaStatus};
@@ -154,12 +156,23 @@ impl Reader {
         let identity = credentials
             .verify_signed(&hello.certificate_der, &signed, &hello.signature, unix_seconds())
             .map_err(|error| error.to_string())?;
+        if !admitted(&identity, &self.services.published.view()) {
+            return Err(format!(
+                "{} may not speak for nodes: agent_groups is 0 in this cell",
+                identity.principal()
+            ));
+        }
         if identity.speaks_for_node(hello.node.as_str()) {
             Ok(())
         } else {
             Err(format!("{} may not speak for node {}", identity.principal(), hello.node))
         }
     }
+}
+
+/// Whether the cell takes sessions of such a peer: groups of agents only where its configuration allows them.
+pub(super) fn admitted(peer: &PeerIdentity, view: &Cell) -> bool {
+    peer.role != Role::AgentGroup || view.config().agent_groups_allowed()
 }
 
 fn decode(frame: ShardFrame) -> Result<Vec<ShardMessage>, Status> {

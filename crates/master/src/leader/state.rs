@@ -1,12 +1,15 @@
 //! The state of a leadership: born with a term, dropped with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
 
 use paceline_api::v1::MasterFrame;
 use paceline_cell::{Cell, CommandBody, Event, Node, Reply, ReportedRun, ReportedState, TICK_STEP_MS_MAX};
 use paceline_link::message::{MasterMessage, Observed, ReportRun};
 use paceline_link::{Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal};
 use paceline_schedule::{PassLimits, Scheduler};
+use paceline_telemetry::{Direction, Metrics};
 use paceline_types::{AttemptId, NodeId, Revision, Term};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
@@ -29,6 +32,7 @@ const CHANGES_AT_ONCE: usize = 1_024;
 /// A leadership.
 pub(crate) struct Leading {
     term: u64,
+    metrics: Arc<Metrics>,
     hub: Hub,
     scheduler: Scheduler,
     links: BTreeMap<LinkId, LinkStream>,
@@ -49,9 +53,10 @@ pub(crate) struct Leading {
 }
 
 impl Leading {
-    pub(crate) fn new(term: u64, view: &Cell) -> Self {
+    pub(crate) fn new(term: u64, view: &Cell, metrics: Arc<Metrics>) -> Self {
         Self {
             term,
+            metrics,
             hub: Hub::new(hub_config(view)),
             scheduler: Scheduler::new(),
             links: BTreeMap::new(),
@@ -70,6 +75,11 @@ impl Leading {
         self.term
     }
 
+    /// Streams of shards.
+    pub(crate) fn links_open(&self) -> u64 {
+        self.links.len() as u64
+    }
+
     pub(crate) fn on_link(&mut self, event: LinkEvent, view: &Cell, now_ms: u64) {
         match event {
             LinkEvent::Connected { link, name, address, stream } => {
@@ -78,6 +88,7 @@ impl Leading {
             }
             // After a disconnect by the hub a few frames may still arrive; they are nobody's.
             LinkEvent::Messages { link, messages } if self.links.contains_key(&link) => {
+                self.metrics.link.messages.of(Direction::Received).add(messages.len() as u64);
                 self.tell(HubEvent::ShardMessages { link, messages }, view, now_ms);
             }
             LinkEvent::Messages { .. } => {}
@@ -166,7 +177,14 @@ impl Leading {
         let hub = &self.hub;
         // What nobody hears of takes no new work. A node that the new leader has not heard yet is not held against it.
         let usable = |node: &Node| !matches!(hub.liveness(&node.name, now_ms), Liveness::Suspect { .. });
+        let started = Instant::now();
         let proposals = self.scheduler.pass(view, &PassLimits::default(), usable);
+        self.metrics.schedule.pass_seconds.observe(started.elapsed());
+        self.metrics.schedule.passes.inc();
+        self.metrics
+            .schedule
+            .assignments
+            .add(proposals.iter().map(|proposal| assigned(&proposal.command)).sum());
         self.passed = (!self.scheduler.is_unfinished()).then_some(view.revision());
         self.pass_again_ms = now_ms + PASS_EVERY_MS;
         for chunk in cut(proposals, |proposal| assign_bytes(&proposal.command)) {
@@ -226,6 +244,7 @@ impl Leading {
 
     fn send(&self, link: LinkId, messages: Vec<MasterMessage>) -> Option<LinkId> {
         let outbox = &self.links.get(&link)?.outbox;
+        self.metrics.link.messages.of(Direction::Sent).add(messages.len() as u64);
         let frame = MasterFrame::from(messages);
         match outbox.try_send(Ok(frame)) {
             Ok(()) => None,
@@ -348,6 +367,14 @@ impl Leading {
     /// The process id of an attempt, where its agent told of one.
     pub(crate) fn pid(&self, node: NodeId, attempt: &AttemptId) -> Option<u32> {
         self.hub.pid(node, attempt)
+    }
+}
+
+/// How many tasks a command would assign.
+fn assigned(command: &CommandBody) -> u64 {
+    match command {
+        CommandBody::Assign { tasks, .. } => tasks.count(),
+        _ => 0,
     }
 }
 

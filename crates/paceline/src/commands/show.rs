@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use paceline_client::v1;
+use paceline_telemetry::certificate_ends_soon;
 use serde_json::{Map, Value, json};
 
 /// A job's uid as it is printed and read.
@@ -296,20 +297,12 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
         row("revision", format!("{} (digest {})", status.revision, digest.get(..16).unwrap_or(&digest))),
     ];
     for master in &status.masters {
-        let days = master.certificate_days_left.map(|days| format!(", certificate ends in {days} days"));
-        let warning = if master.certificate_days_left.is_some_and(|days| days < CERTIFICATE_WARNING_DAYS) {
-            "!"
-        } else {
-            ""
-        };
+        let certificate = master.certificate_days_left.map(certificate_text).unwrap_or_default();
         let role = match master.up {
             Some(false) => "down".to_owned(),
             _ => word(master.role().as_str_name(), "MASTER_ROLE_"),
         };
-        rows.push(row(
-            "master",
-            format!("{} {role} at {}{}{warning}", master.name, master.api_address, days.unwrap_or_default()),
-        ));
+        rows.push(row("master", format!("{} {role} at {}{certificate}", master.name, master.api_address)));
     }
     for shard in &status.shards {
         let link = if shard.connected { "connected" } else { "not connected" };
@@ -340,8 +333,14 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
     rows
 }
 
-/// Days of a certificate's life below which `cell status` marks it.
-const CERTIFICATE_WARNING_DAYS: i64 = 60;
+/// When a master's certificate ends, with a warning from 60 days on.
+fn certificate_text(days_left: i64) -> String {
+    let text = match days_left {
+        0.. => format!(", certificate ends in {days_left} days"),
+        _ => format!(", certificate ended {} days ago", -days_left),
+    };
+    if certificate_ends_soon(days_left) { format!("{text} (warning: issue another)") } else { text }
+}
 
 #[cfg(test)]
 mod tests {
@@ -365,6 +364,13 @@ mod tests {
         assert_eq!(json["exit_codes"]["signal 9"], 2);
         assert_eq!(total(&job.tasks.unwrap_or_default()), 3);
         assert_eq!(counts_text(&job.tasks.unwrap_or_default()), "1 succeeded, 2 failed");
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_has_a_warning() {
+        assert_eq!(certificate_text(61), ", certificate ends in 61 days");
+        assert_eq!(certificate_text(60), ", certificate ends in 60 days (warning: issue another)");
+        assert_eq!(certificate_text(-1), ", certificate ended 1 days ago (warning: issue another)");
     }
 
     #[test]

@@ -56,6 +56,7 @@ impl Cell {
             address: None,
             masters: masters.iter().map(|&master| master.to_owned()).collect(),
             credentials: Some(self.credentials(Role::Shard, "s")),
+            health_port: None,
             limits,
             seed: 7,
         };

@@ -3,6 +3,7 @@
 use paceline_types::TaskState;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::certificates::CertificateWarnings;
 use super::handle::{Counter, Gauge, Handle, Histogram, Kind, Labelled};
 use super::label::{AttemptState, CallOutcome, Direction, ProposalOutcome};
 
@@ -46,6 +47,7 @@ macro_rules! table {
         /// The metrics of one process: one registry, with a handle for every line of [`TABLE`].
         pub struct Metrics {
             pub(super) registry: Registry,
+            pub(super) warnings: CertificateWarnings,
             $($(#[$doc])* pub $part: $group,)*
         }
 
@@ -75,7 +77,7 @@ macro_rules! table {
                 $(let $part = $group {
                     $($field: register(&mut registry, lines.next().expect("one line for each field")),)*
                 };)*
-                Self { registry, $($part,)* }
+                Self { registry, warnings: CertificateWarnings::default(), $($part,)* }
             }
         }
     };
@@ -84,7 +86,12 @@ macro_rules! table {
 table! {
     /// Certificates.
     identity: IdentityMetrics {
-        certificate_left_days: Gauge, Some("days"), "Days until the process's certificate ends.";
+        certificate_left_days: Gauge, Some("days"), "Days until the certificate of this process that ends first does.";
+    }
+    /// The disk of a master.
+    disk: DiskMetrics {
+        free_bytes: Gauge, Some("bytes"), "Bytes that can still be written where the data folder lies.";
+        nearly_full: Gauge, None, "1 while so few are free that changes by clients are refused.";
     }
     /// The replicated log.
     raft: RaftMetrics {
@@ -95,14 +102,14 @@ table! {
         applied: Gauge, None, "Highest revision applied here.";
         snapshot: Gauge, None, "Revision of the last snapshot.";
         log_bytes: Counter, Some("bytes"), "Bytes given to the log writer, framing included.";
-        proposals: Labelled<Counter, ProposalOutcome>, None, "Proposals by how they ended.";
+        proposals: Labelled<Counter, ProposalOutcome>, None, "Proposals by how they ended; an entry of several commands is one.";
         propose_seconds: Histogram, Some("seconds"), "From a proposal to its reply.";
     }
     /// The state machine.
     cell: CellMetrics {
-        applied_entries: Counter, None, "Log entries applied.";
+        applied_entries: Counter, None, "Log entries applied, those read from the disk at the start included.";
         apply_seconds: Histogram, Some("seconds"), "Time to apply one entry.";
-        task_transitions: Labelled<Counter, TaskState>, None, "Task transitions by the state entered.";
+        task_transitions: Labelled<Counter, TaskState>, None, "Task transitions by the state entered, as the applied entries tell.";
     }
     /// Scheduling, on the leader.
     schedule: ScheduleMetrics {
@@ -113,7 +120,7 @@ table! {
     }
     /// Links between agents, shards and the leader.
     link: LinkMetrics {
-        sessions: Gauge, None, "Link sessions that are open here.";
+        sessions: Gauge, None, "Link sessions that are open here: of agents at a shard, of shards at the leader.";
         messages: Labelled<Counter, Direction>, None, "Link messages by direction.";
     }
     /// An agent's attempts.
@@ -124,6 +131,6 @@ table! {
     /// The API.
     api: ApiMetrics {
         submit_seconds: Histogram, Some("seconds"), "From a received submission to its durable answer.";
-        calls: Labelled<Counter, CallOutcome>, None, "Calls by how they ended.";
+        calls: Labelled<Counter, CallOutcome>, None, "gRPC calls by how they were answered; a stream by how it began.";
     }
 }
