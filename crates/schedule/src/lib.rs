@@ -13,6 +13,7 @@ mod best_fit;
 mod explain;
 mod pass;
 mod reservations;
+mod round;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@ use paceline_types::{Attempt, IndexRange, IndexSet, JobUid, NodeId, Resources, R
 
 use crate::best_fit::{FreeNodes, times};
 use crate::reservations::Reservations;
+use crate::round::{Cursor, Rounds, Seen, Stretch};
 
 /// Names a proposal of this scheduler until it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +30,7 @@ pub struct PassLimits {
     /// Proposals that may be unsettled; at the bound a pass proposes nothing.
     pub open_proposals: usize,
     /// Nodes to look at, over all jobs: what does not fit costs as much as what does. The next pass goes on with the
-    /// job where this one stopped.
+    /// class of tasks where this one stopped.
     pub visits: u64,
 }
 
@@ -44,7 +45,9 @@ impl Default for PassLimits {
 pub struct Scheduler {
     reservations: Reservations,
     next_id: u64,
-    resume: Option<JobUid>,
+    rounds: Rounds,
+    /// Proposals that gave their room back.
+    releases: u64,
 }
 
 impl Scheduler {
@@ -62,12 +65,13 @@ impl Scheduler {
     /// The proposal was refused, or it is certain that it never commits.
     pub fn released(&mut self, id: ProposalId) {
         self.reservations.release(id);
+        self.releases += 1;
     }
 
-    /// Whether the last pass stopped before it had looked at every job: another one is worth it at once.
+    /// Whether the last pass stopped before it had looked at everything: another one is worth it at once.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        self.resume.is_some()
+        self.rounds.is_unfinished()
     }
 
     /// How many proposals are unsettled or not yet in a view that a pass has seen.
@@ -85,31 +89,43 @@ impl Scheduler {
         usable: impl Fn(&Node) -> bool,
     ) -> Vec<Proposal> {
         self.reservations.absorb(view.revision());
+        if view.pending_jobs().next().is_none() {
+            return Vec::new();
+        }
+        let seen = Seen { revision: view.revision(), releases: self.releases };
+        let stretches = self.rounds.begin(seen);
         let free = FreeNodes::new(view, &self.reservations.by_node(), usable);
         let mut pass = Pass { free, tasks: limits.tasks, visits: limits.visits, proposals: Vec::new() };
-        let start = self.resume.take().unwrap_or_default();
-        let later = view.pending_jobs().filter(|job| job.uid >= start);
-        let earlier = view.pending_jobs().filter(|job| job.uid < start);
-        for job in later.chain(earlier) {
-            let room = limits.open_proposals.saturating_sub(self.reservations.len());
-            if pass.tasks == 0 || room == 0 {
-                break;
+        for stretch in stretches.into_iter().flatten() {
+            for job in view.pending_jobs().filter(|job| stretch.touches(job.uid)) {
+                let room = limits.open_proposals.saturating_sub(self.reservations.len());
+                if pass.tasks == 0 || room == 0 || self.rounds.is_unfinished() {
+                    return pass.proposals;
+                }
+                self.place_job(job, view, &mut pass, room, &stretch);
             }
-            if pass.visits == 0 {
-                self.resume = Some(job.uid);
-                break;
-            }
-            self.place_job(job, view, &mut pass, room);
         }
         pass.proposals
     }
 
-    fn place_job(&mut self, job: &Job, view: &Cell, pass: &mut Pass<'_>, room: usize) {
+    fn place_job(&mut self, job: &Job, view: &Cell, pass: &mut Pass<'_>, room: usize, stretch: &Stretch) {
         let claims = self.reservations.of_job(job.uid);
         let mut bounds = Bounds { tasks: admitted(job, &claims).min(pass.tasks), proposals: room };
+        if bounds.tasks == 0 {
+            // Before its tasks are looked at: a job of a million at its bound costs nothing.
+            return;
+        }
         let before = bounds.tasks;
         for (class, ranges) in pending_classes(job, &claims) {
+            let at = Cursor { job: job.uid, class: Some(class) };
+            if !stretch.contains(at) {
+                continue;
+            }
             if bounds.tasks == 0 || bounds.proposals == 0 {
+                break;
+            }
+            if pass.visits == 0 {
+                self.rounds.stop_at(at);
                 break;
             }
             for run in fill(job, &class, ranges, pass, &mut bounds) {
@@ -146,7 +162,7 @@ struct Bounds {
 
 /// Tasks that no rule can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Class {
+pub(crate) struct Class {
     follows: Attempt,
     need: Resources,
 }

@@ -255,6 +255,36 @@ fn a_pass_that_has_looked_enough_goes_on_where_it_stopped() {
     assert_eq!(world.count(fits, TaskState::Pending), 1);
 }
 
+#[test]
+fn one_job_of_many_needs_is_looked_at_in_many_passes_and_then_they_rest() {
+    let mut world = World::new();
+    world.node(1, Resources::new(1_000, 1_000), &[]);
+    let spec = |name: &str, cpu_milli: u64| {
+        let over = |at: u32| Override {
+            tasks: at.to_string().parse().expect("valid"),
+            resources: Some(Resources::new(cpu_milli + u64::from(at), 1)),
+            ..Override::default()
+        };
+        JobSpec { overrides: (0..10).map(over).collect(), ..job(name, 10, cpu_milli) }
+    };
+    world.submit(spec("huge", 5_000));
+    world.submit(spec("also", 6_000));
+    world.submit(job("fits", 1, 100));
+    let mut scheduler = Scheduler::new();
+    let limits = PassLimits { visits: 4, ..PassLimits::default() };
+    let mut passes = 0;
+    let mut placed = 0;
+    loop {
+        placed += scheduler.pass(&world.cell, &limits, |_| true).len();
+        passes += 1;
+        if !scheduler.is_unfinished() {
+            break;
+        }
+        assert!(passes < 10, "passes over one view come to rest");
+    }
+    assert_eq!((placed, passes), (1, 6), "21 classes, 4 a pass");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
