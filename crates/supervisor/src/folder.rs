@@ -20,10 +20,6 @@ pub const LOG_FOLDER: &str = "log";
 /// Why a supervisor gave up without an exit record, in words; its standard error leads nowhere.
 pub const FAILURE_NOTE: &str = "failure";
 
-/// A pipe with a name: a byte in it makes the supervisor read its records again. That nobody can open it
-/// for writing says that no supervisor holds it.
-pub const CONTROL_FIFO: &str = "control";
-
 /// The datagram socket, in the agent's folder, that supervisors nudge.
 pub const NUDGE_SOCKET: &str = "nudge";
 

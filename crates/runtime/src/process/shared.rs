@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use paceline_supervisor::cgroup::Mounts;
 use paceline_supervisor::logs::{self, LogStream};
-use paceline_supervisor::{CONTROL_FIFO, Intent, LOG_FOLDER, Record, Stop, boot_id, read, replace};
+use paceline_supervisor::{Intent, LOG_FOLDER, Record, RecordError, Stop, boot_id, read, replace};
 use paceline_types::{AttemptId, check_name};
 use rustix::fs::OFlags;
 
@@ -79,7 +79,7 @@ impl Shared {
         let folder = self.layout.attempt(attempt);
         let failed = |path, source| StopError::Write { attempt: *attempt, path, source };
         replace(&folder, &Stop { grace_ms }).map_err(|source| failed(folder.join(Stop::NAME), source))?;
-        wake(&folder).map_err(|source| failed(folder.join(CONTROL_FIFO), source))
+        wake(&folder, &self.boot).map_err(|(path, source)| failed(path, source))
     }
 
     /// See [`crate::Runtime::observe`].
@@ -185,17 +185,29 @@ impl Shared {
     }
 }
 
-/// Writes a byte into the supervisor's pipe. If nobody holds it, either the supervisor is still to come and
-/// reads its records first, or it has gone.
-fn wake(folder: &Path) -> io::Result<()> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("open flags are small");
-    let pipe = OpenOptions::new().write(true).custom_flags(flags).open(folder.join(CONTROL_FIFO));
-    let woken = pipe.and_then(|mut pipe| pipe.write_all(b"w"));
+/// Writes a byte into the supervisor's pipe. Without an intent the supervisor is still to come, and reads the
+/// stop record behind its intent; one that has gone needs no waking.
+fn wake(folder: &Path, boot: &str) -> Result<(), (PathBuf, io::Error)> {
+    let damaged = |error: RecordError| (folder.join(Intent::NAME), io::Error::other(error.to_string()));
+    let Some(Intent { holder: Some(holder), control: Some(pipe), .. }) = read(folder).map_err(damaged)?
+    else {
+        return Ok(());
+    };
+    if !holder.is_alive(boot) {
+        return Ok(());
+    }
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).expect("open flags are small");
+    let path = PathBuf::from(format!("/proc/{}/fd/{pipe}", holder.pid));
+    let woken = OpenOptions::new().write(true).custom_flags(flags).open(&path).and_then(|mut pipe| {
+        // What was opened is the supervisor's only if the id was its own until now.
+        if holder.is_alive(boot) { pipe.write_all(b"w") } else { Ok(()) }
+    });
     let nobody = rustix::io::Errno::NXIO.raw_os_error();
     match woken {
         // A full pipe wakes as well as a byte more.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock) => Ok(()),
         Err(e) if e.raw_os_error() == Some(nobody) => Ok(()),
-        other => other,
+        other => other.map_err(|source| (path, source)),
     }
 }
