@@ -27,6 +27,7 @@ mod link;
 mod logs;
 mod process;
 mod run;
+mod trouble;
 mod work;
 
 pub use config::{AgentConfig, Timings, Workers};

@@ -5,24 +5,24 @@
 //! collected as a set, so a burst of them costs one look per attempt.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use paceline_rules::JobSpec;
 use paceline_runtime::{Exit, Launch, LaunchError, Observed, Runtime, StopError};
 use paceline_types::{AttemptId, Reason};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use crate::config::Workers;
 use crate::link::explain;
 use crate::table::{End, Seen};
+use crate::trouble::Trouble;
 
 /// Attempts looked at, stopped or forgotten by one call of a worker: a few milliseconds of file system.
 const BATCH: usize = 256;
-/// How often a launch is tried that failed because the node was in trouble, and the wait between.
+/// How often a launch is tried that failed because the node was in trouble.
 const LAUNCH_TRIES: u32 = 3;
-const LAUNCH_RETRY: Duration = Duration::from_millis(500);
 
 /// What came of the work.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ pub(crate) struct Work {
     workers: Workers,
     running: JoinSet<Done>,
     news: Arc<News>,
+    trouble: Arc<Mutex<Trouble<Instant>>>,
     /// To look at, and whether the runtime must have it.
     looks: BTreeMap<AttemptId, bool>,
     stops: VecDeque<(AttemptId, u64)>,
@@ -80,6 +81,7 @@ impl Work {
             workers,
             running: JoinSet::new(),
             news,
+            trouble: Arc::default(),
             looks: BTreeMap::new(),
             stops: VecDeque::new(),
             forgets: VecDeque::new(),
@@ -110,7 +112,10 @@ impl Work {
         match &done {
             Done::Launched { .. } => {}
             Done::Stopped(_) => self.stopping = false,
-            Done::Looked(_) => self.looking = false,
+            Done::Looked(found) => {
+                self.looking = false;
+                note(&self.trouble, found);
+            }
             Done::Forgotten => self.forgetting = false,
         }
         self.start();
@@ -120,14 +125,21 @@ impl Work {
     pub(crate) fn launch(&mut self, attempt: AttemptId, spec: &JobSpec) {
         let launch = Arc::new(launch_of(attempt, spec));
         let (runtime, workers) = (Arc::clone(&self.runtime), self.workers);
+        let trouble = Arc::clone(&self.trouble);
         self.running.spawn(async move {
             for tried in 1..=LAUNCH_TRIES {
+                let hold = locked(&trouble).hold(Instant::now());
+                if let Some(hold) = hold {
+                    sleep(hold).await;
+                }
                 let (runtime, launch) = (Arc::clone(&runtime), Arc::clone(&launch));
                 match on_worker(workers, move || runtime.launch(&launch)).await {
                     Ok(()) => return Done::Launched { attempt, launched: true },
-                    Err(error) => log_launch(&error, tried),
+                    Err(error) => {
+                        locked(&trouble).failed(Instant::now());
+                        log_launch(&error, tried);
+                    }
                 }
-                tokio::time::sleep(LAUNCH_RETRY).await;
             }
             Done::Launched { attempt, launched: false }
         });
@@ -180,6 +192,26 @@ impl Work {
         let runtime = Arc::clone(&self.runtime);
         self.running.spawn(on_worker(self.workers, move || work(&*runtime)));
     }
+}
+
+/// What was seen of attempts tells how the node is: one that runs, or ran, says that it can start tasks.
+fn note(trouble: &Mutex<Trouble<Instant>>, found: &[(AttemptId, Option<Seen>)]) {
+    for (_, seen) in found {
+        match seen {
+            Some(Seen::Ended(End { reason: Reason::NodeFault, .. })) => {
+                locked(trouble).failed(Instant::now())
+            }
+            Some(Seen::Running { .. } | Seen::Ended(End { status: Some(_), .. })) => {
+                locked(trouble).started()
+            }
+            Some(Seen::Starting | Seen::Ended(_)) | None => {}
+        }
+    }
+}
+
+fn locked(trouble: &Mutex<Trouble<Instant>>) -> MutexGuard<'_, Trouble<Instant>> {
+    // One field, replaced whole: a panic elsewhere leaves it usable.
+    trouble.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) async fn on_worker<T: Send + 'static>(
