@@ -88,8 +88,11 @@ pub struct Timings {
     pub sweep_ms: u64,
     /// The first wait before dialling again. It doubles up to `backoff_max_ms`; half of it is jitter.
     pub backoff_min_ms: u64,
-    /// The longest wait before dialling again: an outage of an hour costs a shard one handshake per agent
-    /// and this period, its end is noticed within it.
+    /// The longest wait before dialling again where nobody listens: an outage of an hour costs nobody
+    /// anything, its end is noticed within it.
+    pub backoff_absent_max_ms: u64,
+    /// The longest wait before dialling again where somebody answers and does not serve: that costs a
+    /// shard one handshake per agent and this period.
     pub backoff_max_ms: u64,
     /// Dialling, opening a stream and asking a master each end after this.
     pub connect_ms: u64,
@@ -108,6 +111,7 @@ impl Default for Timings {
             flush_ms: 5,
             sweep_ms: 5_000,
             backoff_min_ms: 100,
+            backoff_absent_max_ms: 2_000,
             backoff_max_ms: 10_000,
             connect_ms: 10_000,
             heartbeat_ms: 2_000,
