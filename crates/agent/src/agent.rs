@@ -214,7 +214,7 @@ impl<S: Storage> Agent<S> {
                 };
                 self.carry_out(decision)
             }),
-            Done::Forgotten => Ok(()),
+            Done::Forgotten(_) => Ok(()),
         }
     }
 
@@ -263,6 +263,7 @@ impl<S: Storage> Agent<S> {
         self.sweep_at = after(self.config.timings.sweep_ms);
         let started: Vec<_> = self.table.started().collect();
         self.work.look(started.into_iter(), true);
+        self.work.retry_forgets();
         self.measure();
         let decision = self.table.retry_stops();
         self.carry_out(decision)

@@ -35,7 +35,8 @@ pub(crate) enum Done {
     Stopped(Vec<(AttemptId, bool)>),
     /// What is known now; nothing where the runtime has lost an attempt that it had started.
     Looked(Vec<(AttemptId, Option<Seen>)>),
-    Forgotten,
+    /// Those that could not be.
+    Forgotten(Vec<AttemptId>),
 }
 
 /// Attempts of which the runtime said that something changed.
@@ -66,6 +67,8 @@ pub(crate) struct Work {
     looks: BTreeMap<AttemptId, bool>,
     stops: VecDeque<(AttemptId, u64)>,
     forgets: VecDeque<AttemptId>,
+    /// Could not be forgotten, and will be tried again: as many as have a folder.
+    unforgotten: Vec<AttemptId>,
     looking: bool,
     stopping: bool,
     forgetting: bool,
@@ -85,6 +88,7 @@ impl Work {
             looks: BTreeMap::new(),
             stops: VecDeque::new(),
             forgets: VecDeque::new(),
+            unforgotten: Vec::new(),
             looking: false,
             stopping: false,
             forgetting: false,
@@ -116,7 +120,10 @@ impl Work {
                 self.looking = false;
                 note(&self.trouble, found);
             }
-            Done::Forgotten => self.forgetting = false,
+            Done::Forgotten(failed) => {
+                self.forgetting = false;
+                self.unforgotten.extend(failed);
+            }
         }
         self.start();
         done
@@ -155,6 +162,12 @@ impl Work {
         self.start();
     }
 
+    /// Once more what could not be forgotten. For a slow, regular call.
+    pub(crate) fn retry_forgets(&mut self) {
+        self.forgets.extend(self.unforgotten.drain(..));
+        self.start();
+    }
+
     /// Looks at attempts. `started` says that the runtime must have them: not finding one is news.
     pub(crate) fn look(&mut self, attempts: impl Iterator<Item = AttemptId>, started: bool) {
         for attempt in attempts {
@@ -182,8 +195,7 @@ impl Work {
             let batch: Vec<_> = self.forgets.drain(..self.forgets.len().min(BATCH)).collect();
             self.forgetting = true;
             self.spawn(move |runtime| {
-                batch.iter().for_each(|attempt| forget(runtime, attempt));
-                Done::Forgotten
+                Done::Forgotten(batch.into_iter().filter(|attempt| !forget(runtime, attempt)).collect())
             });
         }
     }
@@ -257,10 +269,12 @@ fn stop(runtime: &dyn Runtime, attempt: AttemptId, grace_ms: u64) -> bool {
     }
 }
 
-fn forget(runtime: &dyn Runtime, attempt: &AttemptId) {
-    if let Err(error) = runtime.forget(attempt) {
-        tracing::warn!(error = explain(&error), %attempt, "an acknowledged attempt could not be removed");
+fn forget(runtime: &dyn Runtime, attempt: &AttemptId) -> bool {
+    let forgotten = runtime.forget(attempt);
+    if let Err(error) = &forgotten {
+        tracing::warn!(error = explain(error), %attempt, "an acknowledged attempt could not be removed");
     }
+    forgotten.is_ok()
 }
 
 fn look(runtime: &dyn Runtime, batch: &[(AttemptId, bool)]) -> Vec<(AttemptId, Option<Seen>)> {
