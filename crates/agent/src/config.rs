@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use paceline_rules::Labels;
+use paceline_runtime::TaskUids;
 use paceline_telemetry::{Health, Metrics};
 use paceline_types::{AgentInstance, BootId, NodeName, Resources};
 
@@ -30,6 +31,8 @@ pub struct AgentConfig {
     pub boot: BootId,
     /// The id of the data folder, if it is new.
     pub fresh_instance: AgentInstance,
+    /// A user id of its own for each task that names no user.
+    pub task_uids: Option<TaskUids>,
     /// Where jitter comes from: the same seed waits the same times.
     pub seed: u64,
     /// Who carries out calls to the runtime.
@@ -59,6 +62,7 @@ impl AgentConfig {
             labels: Labels::new(),
             boot: crate::facts::read_boot_id()?,
             fresh_instance: instance,
+            task_uids: None,
             seed,
             workers: Workers::Threads,
             timings: Timings::default(),

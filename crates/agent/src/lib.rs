@@ -37,3 +37,5 @@ pub use folder::{Folder, FolderError, Storage};
 pub use process::{EndError, end_tasks, process_runtime};
 pub use run::{run, run_with};
 pub use table::AgentTable;
+
+pub use paceline_runtime::TaskUids;

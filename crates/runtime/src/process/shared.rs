@@ -19,6 +19,7 @@ use crate::process::options::ProcessOptions;
 use crate::process::retention::Retention;
 use crate::process::sight::{Sight, look};
 use crate::process::table::{Seen, Supervisor, Table};
+use crate::process::task_uids::Pool;
 use crate::process::users::Users;
 use crate::runtime::{Capability, CapabilityCode, LogChunk, Observed};
 
@@ -28,6 +29,7 @@ pub struct Shared {
     pub(super) table: Table,
     pub(super) options: ProcessOptions,
     pub(super) users: Users,
+    pub(super) task_uids: Pool,
     pub(super) cgroups: Cgroups,
     pub(super) boot: String,
     retention: Retention,
@@ -42,7 +44,9 @@ impl Shared {
         let supervisor =
             supervisor.canonicalize().map_err(|_| OpenError::NoSupervisor { path: supervisor })?;
         let users = Users::new(rustix::process::geteuid().as_raw(), &options);
-        users.resolve(None).map_err(OpenError::DefaultUser)?;
+        let default = users.resolve(None).map_err(OpenError::Accounts)?;
+        default.map_err(OpenError::DefaultUser)?;
+        users.check_task_uids().map_err(OpenError::TaskUids)?;
         let boot = boot_id().map_err(OpenError::Facts)?;
         let layout = Layout::open(data_dir, &boot)?;
         let tag = layout.tag().map_err(OpenError::Facts)?;
@@ -50,8 +54,8 @@ impl Shared {
         let logs = layout.logs();
         let retention = Retention::open(logs.clone(), options.retention)
             .map_err(|source| OpenError::Folder { path: logs, source })?;
-        let table = Table::default();
-        let shared = Self { layout, table, options, users, cgroups, boot, retention, supervisor };
+        let (table, task_uids) = (Table::default(), Pool::new(options.task_uids));
+        let shared = Self { layout, table, options, users, task_uids, cgroups, boot, retention, supervisor };
         shared.take_up()?;
         Ok(shared)
     }
@@ -66,6 +70,7 @@ impl Shared {
         let enforced = self.users.switches();
         let mut all = self.cgroups.capabilities();
         all.push(Capability { code: CapabilityCode::UserSwitch, enforced, explanation });
+        all.push(self.users.own_user());
         all
     }
 
@@ -110,6 +115,7 @@ impl Shared {
         let trash = self.layout.new_trash(attempt);
         fs::rename(&glance.folder, trash).map_err(|source| failed(&glance.folder, source))?;
         self.table.remove(attempt);
+        self.task_uids.give_back(attempt);
         Ok(())
     }
 
