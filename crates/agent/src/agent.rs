@@ -42,6 +42,8 @@ pub(crate) struct Agent<S> {
     sweep_at: Instant,
     certificate_at: Instant,
     linked: Check,
+    /// Why there is no session, so that an outage of an hour is one line in the log and not thousands.
+    lost: String,
 }
 
 impl<S: Storage> Agent<S> {
@@ -67,6 +69,7 @@ impl<S: Storage> Agent<S> {
             flush_at: None,
             sweep_at: Instant::now(),
             linked,
+            lost: String::new(),
         }
     }
 
@@ -151,7 +154,12 @@ impl<S: Storage> Agent<S> {
     }
 
     fn on_lost(&mut self, cause: &str) {
-        tracing::warn!(cause, "no session; tasks go on");
+        if self.lost == cause {
+            tracing::debug!(cause, "still no session; tasks go on");
+        } else {
+            tracing::warn!(cause, "no session; tasks go on");
+            cause.clone_into(&mut self.lost);
+        }
         self.linked.fail(cause);
         self.config.metrics.link.sessions.set(0);
         self.table.on_session();
@@ -164,6 +172,7 @@ impl<S: Storage> Agent<S> {
                 let shard = self.link.shard().map(ToString::to_string);
                 tracing::info!(%node, %epoch, heartbeat_ms, shard, "welcome");
                 self.linked.pass();
+                self.lost.clear();
                 self.config.metrics.link.sessions.set(1);
                 let decision = self.table.on_welcome(epoch);
                 self.carry_out(decision)
@@ -205,7 +214,7 @@ impl<S: Storage> Agent<S> {
                 };
                 self.carry_out(decision)
             }),
-            Done::Forgotten => Ok(()),
+            Done::Forgotten(_) => Ok(()),
         }
     }
 
@@ -254,6 +263,7 @@ impl<S: Storage> Agent<S> {
         self.sweep_at = after(self.config.timings.sweep_ms);
         let started: Vec<_> = self.table.started().collect();
         self.work.look(started.into_iter(), true);
+        self.work.retry_forgets();
         self.measure();
         let decision = self.table.retry_stops();
         self.carry_out(decision)

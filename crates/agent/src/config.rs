@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use paceline_rules::Labels;
+use paceline_runtime::TaskUids;
 use paceline_telemetry::{Health, Metrics};
 use paceline_types::{AgentInstance, BootId, NodeName, Resources};
 
@@ -30,6 +31,8 @@ pub struct AgentConfig {
     pub boot: BootId,
     /// The id of the data folder, if it is new.
     pub fresh_instance: AgentInstance,
+    /// A user id of its own for each task that names no user.
+    pub task_uids: Option<TaskUids>,
     /// Where jitter comes from: the same seed waits the same times.
     pub seed: u64,
     /// Who carries out calls to the runtime.
@@ -61,6 +64,7 @@ impl AgentConfig {
             labels: Labels::new(),
             boot: crate::facts::read_boot_id()?,
             fresh_instance: instance,
+            task_uids: None,
             seed,
             workers: Workers::Threads,
             timings: Timings::default(),
@@ -91,8 +95,11 @@ pub struct Timings {
     pub sweep_ms: u64,
     /// The first wait before dialling again. It doubles up to `backoff_max_ms`; half of it is jitter.
     pub backoff_min_ms: u64,
-    /// The longest wait before dialling again: an outage of an hour costs a shard one handshake per agent
-    /// and this period, its end is noticed within it.
+    /// The longest wait before dialling again where nobody listens: an outage of an hour costs nobody
+    /// anything, its end is noticed within it.
+    pub backoff_absent_max_ms: u64,
+    /// The longest wait before dialling again where somebody answers and does not serve: that costs a
+    /// shard one handshake per agent and this period.
     pub backoff_max_ms: u64,
     /// Dialling, opening a stream and asking a master each end after this.
     pub connect_ms: u64,
@@ -111,6 +118,7 @@ impl Default for Timings {
             flush_ms: 5,
             sweep_ms: 5_000,
             backoff_min_ms: 100,
+            backoff_absent_max_ms: 2_000,
             backoff_max_ms: 10_000,
             connect_ms: 10_000,
             heartbeat_ms: 2_000,

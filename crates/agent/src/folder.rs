@@ -18,9 +18,12 @@ mod encoding;
 mod frame;
 mod journal;
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use paceline_types::{AgentInstance, BootId, LinkSession, NodeName};
 use rustix::fs::{FlockOperation, flock};
@@ -28,6 +31,11 @@ use rustix::fs::{FlockOperation, flock};
 use crate::table::{Change, Stored};
 use encoding::{FenceFile, InstanceFile, SessionFile};
 use journal::Journal;
+
+/// Tasks pass through the data folder to their own, and list nothing on the way.
+const PASS_THROUGH_MODE: u32 = 0o711;
+/// What the agent keeps is nobody else's business.
+const PRIVATE_MODE: u32 = 0o700;
 
 /// What an agent needs to keep. Simulation gives it a disk of its own.
 pub trait Storage: Send + 'static {
@@ -120,8 +128,11 @@ impl Folder {
         boot: BootId,
         fresh: AgentInstance,
     ) -> Result<Self, FolderError> {
-        let dir = dir.join("agent");
-        fs::create_dir_all(&dir).map_err(|source| access(&dir, source))?;
+        let (data_dir, dir) = (dir, dir.join("agent"));
+        let made = DirBuilder::new().recursive(true).mode(PASS_THROUGH_MODE).create(data_dir);
+        made.map_err(|source| access(data_dir, source))?;
+        let made = DirBuilder::new().recursive(true).mode(PRIVATE_MODE).create(&dir);
+        made.map_err(|source| access(&dir, source))?;
         let lock = lock(&dir)?;
         let instance = open_instance(&dir, cell, node, fresh)?;
         let session: SessionFile = read(&dir, "session")?;
@@ -169,6 +180,11 @@ impl Storage for Folder {
     }
 }
 
+/// An agent that is killed while it starts a supervisor leaves its lock to that process until it executes,
+/// and its own end takes a moment: whoever comes back at once must not take that for a second agent.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 fn lock(dir: &Path) -> Result<File, FolderError> {
     let path = dir.join("lock");
     let file = File::options()
@@ -177,11 +193,14 @@ fn lock(dir: &Path) -> Result<File, FolderError> {
         .write(true)
         .open(&path)
         .map_err(|source| access(&path, source))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::InUse { path }),
-        Err(error) => Err(access(&path, error.into())),
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => sleep(LOCK_PAUSE),
+            Err(error) => return Err(access(&path, error.into())),
+        }
     }
+    Err(FolderError::InUse { path })
 }
 
 /// The instance file is written last: without it the folder is new.

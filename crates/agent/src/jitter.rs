@@ -1,7 +1,5 @@
 //! Randomness for waiting times, from a seed: splitmix64. Never for anything that must not be guessed.
 
-use std::time::Duration;
-
 #[derive(Debug)]
 pub(crate) struct Jitter(u64);
 
@@ -11,9 +9,9 @@ impl Jitter {
     }
 
     /// Evenly from half to all of a period.
-    pub(crate) fn upper_half(&mut self, period_ms: u64) -> Duration {
+    pub(crate) fn upper_half_ms(&mut self, period_ms: u64) -> u64 {
         let half = period_ms / 2;
-        Duration::from_millis(half + self.below(period_ms - half + 1))
+        half + self.below(period_ms - half + 1)
     }
 
     /// Evenly from zero up to, not including, a bound above zero.
@@ -34,9 +32,9 @@ mod tests {
     #[test]
     fn the_same_seed_waits_the_same_times_and_they_stay_in_the_upper_half() {
         let (mut one, mut other) = (Jitter::new(7), Jitter::new(7));
-        let waits: Vec<_> = (0..1_000).map(|_| one.upper_half(100).as_millis()).collect();
+        let waits: Vec<_> = (0..1_000).map(|_| one.upper_half_ms(100)).collect();
         assert!(waits.iter().all(|wait| (50..=100).contains(wait)));
         assert!(waits.contains(&50) && waits.contains(&100));
-        assert!((0..1_000).all(|at| other.upper_half(100).as_millis() == waits[at]));
+        assert!((0..1_000).all(|at| other.upper_half_ms(100) == waits[at]));
     }
 }

@@ -27,6 +27,7 @@ mod link;
 mod logs;
 mod process;
 mod run;
+mod trouble;
 mod work;
 
 pub use config::{AgentConfig, Timings, Workers};
@@ -36,3 +37,5 @@ pub use folder::{Folder, FolderError, Storage};
 pub use process::{EndError, end_tasks, process_runtime};
 pub use run::{run, run_with};
 pub use table::AgentTable;
+
+pub use paceline_runtime::TaskUids;

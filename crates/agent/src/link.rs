@@ -3,7 +3,7 @@
 //! ```text
 //!  Waiting ─► Dialling ─► Reached ─► Opening ─► Open ──► lost, refused, not welcomed
 //!     ▲          │                      │         │
-//!     └──────────┴──────────────────────┴─────────┘ with growing, jittered waits
+//!     └──────────┴──────────────────────┴─────────┘ with jittered waits
 //! ```
 //!
 //! Knows addresses, waits and heartbeats; what a session carries is decided by the owner, who is asked for a
@@ -11,6 +11,8 @@
 //! when it has answered, so a dead home costs nothing but a connection attempt.
 
 pub(crate) mod dial;
+mod pace;
+mod round;
 mod session;
 mod targets;
 
@@ -24,12 +26,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::{AgentConfig, Timings, Workers};
 use crate::jitter::Jitter;
-use dial::{DialError, Dialler, Dialling, Opened, Reached};
+use dial::{DialError, Dialler, Opened, Reached};
+use pace::{Pace, RETURN_SPREAD_MS};
+use round::{Round, RoundEnd};
 use session::{News, Session};
 use targets::Targets;
 
-/// Agents of a shard that died come back spread over this: ten thousand of them are twenty a millisecond.
-const RETURN_SPREAD_MS: u64 = 500;
 /// How much later than the last attempt a home that did not answer is dialled again, and as much jitter.
 const HOME_RETRY_MS: u64 = 20_000;
 /// That wait is doubled up to this often for a home that connects and does not serve.
@@ -49,7 +51,7 @@ pub(crate) enum LinkEvent {
 
 enum State {
     Waiting { until: Instant },
-    Dialling(Dialling),
+    Dialling(Round),
     Reached(Option<Box<Reached>>),
     Opening(paceline_identity::BoxFuture<'static, Result<Opened, DialError>>),
     Open(Box<Session>),
@@ -64,8 +66,8 @@ pub(crate) struct Link {
     targets: Targets,
     jitter: Jitter,
     state: State,
-    /// Failures since the last Welcome.
-    failures: u32,
+    pace: Pace,
+    began: Instant,
     /// Sessions since the last Welcome that did not get one.
     unwelcomed: u32,
     /// Sessions at home, since the last good one, that were not welcomed.
@@ -86,7 +88,8 @@ impl Link {
             targets: Targets::new(config.node.clone(), shards, masters, start),
             jitter,
             state: State::Waiting { until: Instant::now() },
-            failures: 0,
+            pace: Pace::new(&config.timings),
+            began: Instant::now(),
             unwelcomed: 0,
             home_refusals: 0,
         }
@@ -110,17 +113,13 @@ impl Link {
         match &mut self.state {
             State::Waiting { until } => {
                 sleep_until(*until).await;
-                let target = self.targets.next();
-                self.state = State::Dialling(self.dialler.dial(target, &self.node));
+                let ask = self.pace.may_ask(elapsed_ms(self.began), &mut self.jitter);
+                self.state = State::Dialling(Round::new(self.targets.round(ask)));
                 None
             }
-            State::Dialling(Dialling::Shard(dialling)) => {
-                let reached = dialling.await;
-                self.on_reached(reached)
-            }
-            State::Dialling(Dialling::Master(asking)) => {
-                let answer = asking.await;
-                self.on_answer(answer)
+            State::Dialling(round) => {
+                let end = round.next(&self.dialler, &self.node).await;
+                self.on_round(end)
             }
             State::Reached(_) => std::future::pending().await,
             State::Opening(opening) => {
@@ -134,27 +133,19 @@ impl Link {
         }
     }
 
-    fn on_reached(&mut self, reached: Result<Reached, DialError>) -> Option<LinkEvent> {
-        match reached {
-            Ok(reached) => {
-                self.state = State::Reached(Some(Box::new(reached)));
+    fn on_round(&mut self, end: RoundEnd) -> Option<LinkEvent> {
+        match end {
+            RoundEnd::Reached(reached) => {
+                self.state = State::Reached(Some(reached));
                 Some(LinkEvent::Reached)
             }
-            Err(error) => Some(self.lose(&explain(&error))),
-        }
-    }
-
-    fn on_answer(
-        &mut self,
-        answer: Result<paceline_link::message::ShardList, DialError>,
-    ) -> Option<LinkEvent> {
-        match answer {
-            Ok(list) => {
+            RoundEnd::Listed(list) => {
                 self.targets.learn(list);
-                self.state = State::Waiting { until: Instant::now() + self.wait() };
+                let wait = Duration::from_millis(self.pace.wait(false, &mut self.jitter));
+                self.state = State::Waiting { until: Instant::now() + wait };
                 None
             }
-            Err(error) => Some(self.lose(&format!("asked a master for the shards: {}", explain(&error)))),
+            RoundEnd::Failed { cause, costly } => Some(self.lose(&cause, costly)),
         }
     }
 
@@ -183,7 +174,7 @@ impl Link {
                 self.state = State::Open(Box::new(Session::new(opened, logs, heartbeat, patience)));
                 None
             }
-            Err(error) => Some(self.lose(&explain(&error))),
+            Err(error) => Some(self.lose(&explain(&error), true)),
         }
     }
 
@@ -223,7 +214,8 @@ impl Link {
     fn on_order(&mut self, order: AgentOrder) -> Option<LinkEvent> {
         match order {
             AgentOrder::Welcome { heartbeat_ms, .. } => {
-                (self.failures, self.unwelcomed) = (0, 0);
+                self.pace.welcomed();
+                self.unwelcomed = 0;
                 self.targets.settle();
                 self.session()?.welcomed(Duration::from_millis(heartbeat_ms.max(1)));
                 self.plan_move();
@@ -300,28 +292,18 @@ impl Link {
             }
             self.targets.pass_over(session.shard(), session.address());
         }
-        self.lose(cause)
+        self.lose(cause, true)
     }
 
     /// Ends the session, to begin another soon.
     pub(crate) fn drop_session(&mut self, cause: &str) -> LinkEvent {
-        self.lose(cause)
+        self.lose(cause, true)
     }
 
-    fn lose(&mut self, cause: &str) -> LinkEvent {
-        self.failures = self.failures.saturating_add(1);
-        self.state = State::Waiting { until: Instant::now() + self.wait() };
+    fn lose(&mut self, cause: &str, costly: bool) -> LinkEvent {
+        let wait = self.pace.failed(costly, elapsed_ms(self.began), &mut self.jitter);
+        self.state = State::Waiting { until: Instant::now() + Duration::from_millis(wait) };
         LinkEvent::Lost(cause.to_owned())
-    }
-
-    fn wait(&mut self) -> Duration {
-        if self.failures <= 1 {
-            return Duration::from_millis(
-                self.jitter.below(RETURN_SPREAD_MS.min(self.timings.backoff_max_ms)),
-            );
-        }
-        let doubled = self.timings.backoff_min_ms.saturating_mul(1 << (self.failures - 2).min(16));
-        self.jitter.upper_half(doubled.min(self.timings.backoff_max_ms))
     }
 
     /// Says goodbye: ends our direction and lets the shard end its own.
@@ -331,6 +313,10 @@ impl Link {
             session.leave().await;
         }
     }
+}
+
+fn elapsed_ms(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An error with its causes in one line, for the log and the health check.

@@ -9,6 +9,8 @@ use paceline_runtime::{
     ObserveError, Observed, OpenError, ProcessOptions, ProcessRuntime, Runtime, StopError,
 };
 
+use paceline_types::AttemptId;
+
 use crate::config::AgentConfig;
 
 /// The runtime's folder in the agent's data folder.
@@ -47,7 +49,8 @@ pub enum EndError {
 /// # Errors
 /// The folder cannot be used, or the supervisor's program is not there.
 pub fn process_runtime(config: &AgentConfig, supervisor: &Path) -> Result<Arc<dyn Runtime>, OpenError> {
-    let options = ProcessOptions::new(&config.cell, config.node.as_str());
+    let mut options = ProcessOptions::new(&config.cell, config.node.as_str());
+    options.task_uids = config.task_uids;
     open(&config.data_dir, supervisor, options)
 }
 
@@ -66,27 +69,29 @@ pub fn end_tasks(cell: &str, node: &str, data_dir: &Path, supervisor: &Path) -> 
         return Ok(0);
     }
     let runtime = open(data_dir, supervisor, ProcessOptions::new(cell, node))?;
-    let live = |runtime: &Arc<dyn Runtime>| -> Result<Vec<_>, ObserveError> {
-        let attempts = runtime.attempts()?;
-        Ok(attempts
-            .into_iter()
-            .filter(|(_, seen)| !matches!(seen, Observed::Exited(_)))
-            .map(|(id, _)| id)
-            .collect())
-    };
-    let attempts = live(&runtime)?;
-    for attempt in &attempts {
-        runtime.stop(attempt, END_GRACE_MS)?;
-    }
-    let deadline = Instant::now() + END_WITHIN;
+    end_all(&*runtime, END_WITHIN)
+}
+
+/// All of them are told before the first that could not be told is an error.
+fn end_all(runtime: &dyn Runtime, within: Duration) -> Result<usize, EndError> {
+    let attempts = live(runtime)?;
+    let told: Vec<_> = attempts.iter().map(|attempt| runtime.stop(attempt, END_GRACE_MS)).collect();
+    told.into_iter().collect::<Result<(), _>>()?;
+    let deadline = Instant::now() + within;
     loop {
-        let left = live(&runtime)?.len();
+        let left = live(runtime)?.len();
         if left == 0 {
             return Ok(attempts.len());
         }
         if Instant::now() >= deadline {
-            return Err(EndError::NotEnded { left, within: END_WITHIN });
+            return Err(EndError::NotEnded { left, within });
         }
         sleep(LOOK_EVERY);
     }
+}
+
+fn live(runtime: &dyn Runtime) -> Result<Vec<AttemptId>, ObserveError> {
+    let mut attempts = runtime.attempts()?;
+    attempts.retain(|(_, seen)| !matches!(seen, Observed::Exited(_)));
+    Ok(attempts.into_iter().map(|(attempt, _)| attempt).collect())
 }

@@ -5,24 +5,24 @@
 //! collected as a set, so a burst of them costs one look per attempt.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use paceline_rules::JobSpec;
 use paceline_runtime::{Exit, Launch, LaunchError, Observed, Runtime, StopError};
 use paceline_types::{AttemptId, Reason};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use crate::config::Workers;
 use crate::link::explain;
 use crate::table::{End, Seen};
+use crate::trouble::Trouble;
 
 /// Attempts looked at, stopped or forgotten by one call of a worker: a few milliseconds of file system.
 const BATCH: usize = 256;
-/// How often a launch is tried that failed because the node was in trouble, and the wait between.
+/// How often a launch is tried that failed because the node was in trouble.
 const LAUNCH_TRIES: u32 = 3;
-const LAUNCH_RETRY: Duration = Duration::from_millis(500);
 
 /// What came of the work.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ pub(crate) enum Done {
     Stopped(Vec<(AttemptId, bool)>),
     /// What is known now; nothing where the runtime has lost an attempt that it had started.
     Looked(Vec<(AttemptId, Option<Seen>)>),
-    Forgotten,
+    /// Those that could not be.
+    Forgotten(Vec<AttemptId>),
 }
 
 /// Attempts of which the runtime said that something changed.
@@ -61,10 +62,13 @@ pub(crate) struct Work {
     workers: Workers,
     running: JoinSet<Done>,
     news: Arc<News>,
+    trouble: Arc<Mutex<Trouble<Instant>>>,
     /// To look at, and whether the runtime must have it.
     looks: BTreeMap<AttemptId, bool>,
     stops: VecDeque<(AttemptId, u64)>,
     forgets: VecDeque<AttemptId>,
+    /// Could not be forgotten, and will be tried again: as many as have a folder.
+    unforgotten: Vec<AttemptId>,
     looking: bool,
     stopping: bool,
     forgetting: bool,
@@ -80,9 +84,11 @@ impl Work {
             workers,
             running: JoinSet::new(),
             news,
+            trouble: Arc::default(),
             looks: BTreeMap::new(),
             stops: VecDeque::new(),
             forgets: VecDeque::new(),
+            unforgotten: Vec::new(),
             looking: false,
             stopping: false,
             forgetting: false,
@@ -110,8 +116,14 @@ impl Work {
         match &done {
             Done::Launched { .. } => {}
             Done::Stopped(_) => self.stopping = false,
-            Done::Looked(_) => self.looking = false,
-            Done::Forgotten => self.forgetting = false,
+            Done::Looked(found) => {
+                self.looking = false;
+                note(&self.trouble, found);
+            }
+            Done::Forgotten(failed) => {
+                self.forgetting = false;
+                self.unforgotten.extend(failed);
+            }
         }
         self.start();
         done
@@ -120,14 +132,21 @@ impl Work {
     pub(crate) fn launch(&mut self, attempt: AttemptId, spec: &JobSpec) {
         let launch = Arc::new(launch_of(attempt, spec));
         let (runtime, workers) = (Arc::clone(&self.runtime), self.workers);
+        let trouble = Arc::clone(&self.trouble);
         self.running.spawn(async move {
             for tried in 1..=LAUNCH_TRIES {
+                let hold = locked(&trouble).hold(Instant::now());
+                if let Some(hold) = hold {
+                    sleep(hold).await;
+                }
                 let (runtime, launch) = (Arc::clone(&runtime), Arc::clone(&launch));
                 match on_worker(workers, move || runtime.launch(&launch)).await {
                     Ok(()) => return Done::Launched { attempt, launched: true },
-                    Err(error) => log_launch(&error, tried),
+                    Err(error) => {
+                        locked(&trouble).failed(Instant::now());
+                        log_launch(&error, tried);
+                    }
                 }
-                tokio::time::sleep(LAUNCH_RETRY).await;
             }
             Done::Launched { attempt, launched: false }
         });
@@ -140,6 +159,12 @@ impl Work {
 
     pub(crate) fn forget(&mut self, attempt: AttemptId) {
         self.forgets.push_back(attempt);
+        self.start();
+    }
+
+    /// Once more what could not be forgotten. For a slow, regular call.
+    pub(crate) fn retry_forgets(&mut self) {
+        self.forgets.extend(self.unforgotten.drain(..));
         self.start();
     }
 
@@ -170,8 +195,7 @@ impl Work {
             let batch: Vec<_> = self.forgets.drain(..self.forgets.len().min(BATCH)).collect();
             self.forgetting = true;
             self.spawn(move |runtime| {
-                batch.iter().for_each(|attempt| forget(runtime, attempt));
-                Done::Forgotten
+                Done::Forgotten(batch.into_iter().filter(|attempt| !forget(runtime, attempt)).collect())
             });
         }
     }
@@ -180,6 +204,26 @@ impl Work {
         let runtime = Arc::clone(&self.runtime);
         self.running.spawn(on_worker(self.workers, move || work(&*runtime)));
     }
+}
+
+/// What was seen of attempts tells how the node is: one that runs, or ran, says that it can start tasks.
+fn note(trouble: &Mutex<Trouble<Instant>>, found: &[(AttemptId, Option<Seen>)]) {
+    for (_, seen) in found {
+        match seen {
+            Some(Seen::Ended(End { reason: Reason::NodeFault, .. })) => {
+                locked(trouble).failed(Instant::now())
+            }
+            Some(Seen::Running { .. } | Seen::Ended(End { status: Some(_), .. })) => {
+                locked(trouble).started()
+            }
+            Some(Seen::Starting | Seen::Ended(_)) | None => {}
+        }
+    }
+}
+
+fn locked(trouble: &Mutex<Trouble<Instant>>) -> MutexGuard<'_, Trouble<Instant>> {
+    // One field, replaced whole: a panic elsewhere leaves it usable.
+    trouble.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) async fn on_worker<T: Send + 'static>(
@@ -225,10 +269,12 @@ fn stop(runtime: &dyn Runtime, attempt: AttemptId, grace_ms: u64) -> bool {
     }
 }
 
-fn forget(runtime: &dyn Runtime, attempt: &AttemptId) {
-    if let Err(error) = runtime.forget(attempt) {
-        tracing::warn!(error = explain(&error), %attempt, "an acknowledged attempt could not be removed");
+fn forget(runtime: &dyn Runtime, attempt: &AttemptId) -> bool {
+    let forgotten = runtime.forget(attempt);
+    if let Err(error) = &forgotten {
+        tracing::warn!(error = explain(error), %attempt, "an acknowledged attempt could not be removed");
     }
+    forgotten.is_ok()
 }
 
 fn look(runtime: &dyn Runtime, batch: &[(AttemptId, bool)]) -> Vec<(AttemptId, Option<Seen>)> {

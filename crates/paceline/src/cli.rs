@@ -211,6 +211,10 @@ pub struct AgentArgs {
     /// A label, as in zone=east; repeat for each.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub labels: Vec<(String, String)>,
+    /// A user id of its own for each task that names no user, as in 200000:1000; as many as attempts at once,
+    /// ended ones included until they are acknowledged. Otherwise all of them run as nobody.
+    #[arg(long, value_name = "FIRST:COUNT")]
+    pub task_uids: Option<paceline_agent::TaskUids>,
 }
 
 #[derive(Debug, Subcommand)]

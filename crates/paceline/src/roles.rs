@@ -135,6 +135,7 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let cpu_milli = args.cpu.unwrap_or(config.capacity.cpu_milli());
     let memory_bytes = args.memory.unwrap_or(config.capacity.memory_bytes());
     config.capacity = Resources::new(cpu_milli, memory_bytes);
+    config.task_uids = args.task_uids;
     let runtime = paceline_agent::process_runtime(&config, &supervisor()?)?;
     let listener = match args.listen {
         Some(address) => Some(listen(address, &credentials).await?),

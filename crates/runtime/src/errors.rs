@@ -42,9 +42,15 @@ pub enum OpenError {
     /// The kernel does not say what is needed.
     #[error("cannot read the facts of this machine from /proc")]
     Facts(#[source] io::Error),
+    /// The accounts of this machine cannot be read.
+    #[error("cannot read the accounts of this machine")]
+    Accounts(#[source] io::Error),
     /// The user that tasks run as is not known on this machine.
     #[error("the default user for tasks cannot be used: {0}")]
     DefaultUser(String),
+    /// The range of user ids for tasks cannot be used.
+    #[error("the user ids for tasks cannot be used: {0}")]
+    TaskUids(String),
     /// No thread to watch with.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -63,6 +69,23 @@ pub enum LaunchError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The accounts of this machine cannot be read.
+    #[error("cannot read the accounts of this machine for attempt {attempt}")]
+    Accounts {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no user id left for it.
+    #[error("there is no user id for attempt {attempt}: {cause}")]
+    NoUid {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Which are taken.
+        cause: String,
     },
     /// The supervisor cannot be started.
     #[error("cannot start the supervisor {} for attempt {attempt}", supervisor.display())]

@@ -17,5 +17,5 @@ mod runtime;
 pub use errors::{LaunchError, ObserveError, OpenError, StopError};
 pub use paceline_supervisor::LogLimits;
 pub use paceline_supervisor::logs::LogStream;
-pub use process::{AllowedUsers, LogRetention, ProcessOptions, ProcessRuntime};
+pub use process::{AllowedUsers, LogRetention, ProcessOptions, ProcessRuntime, TaskUids};
 pub use runtime::{Capability, CapabilityCode, ChangeListener, Exit, Launch, LogChunk, Observed, Runtime};

@@ -23,6 +23,7 @@ mod shared;
 mod sight;
 mod table;
 mod take_up;
+mod task_uids;
 mod users;
 mod watcher;
 
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub use options::{AllowedUsers, LogRetention, ProcessOptions};
 use paceline_supervisor::logs::LogStream;
 use paceline_types::AttemptId;
+pub use task_uids::TaskUids;
 
 use crate::errors::{LaunchError, ObserveError, OpenError, StopError};
 use crate::runtime::{Capability, ChangeListener, Launch, LogChunk, Observed, Runtime};

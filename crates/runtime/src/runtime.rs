@@ -88,6 +88,8 @@ pub enum CapabilityCode {
     CpuQuota,
     /// Tasks run as users of their own, not as the agent.
     UserSwitch,
+    /// A task that names no user shares its own with no other task.
+    OwnUser,
     /// Everything of a task is killed at once, whatever it forks.
     KillAtOnce,
 }
@@ -101,6 +103,7 @@ impl CapabilityCode {
             Self::CpuWeight => "cpu_weight",
             Self::CpuQuota => "cpu_quota",
             Self::UserSwitch => "user_switch",
+            Self::OwnUser => "own_user",
             Self::KillAtOnce => "kill_at_once",
         }
     }

@@ -20,10 +20,6 @@ pub const LOG_FOLDER: &str = "log";
 /// Why a supervisor gave up without an exit record, in words; its standard error leads nowhere.
 pub const FAILURE_NOTE: &str = "failure";
 
-/// A pipe with a name: a byte in it makes the supervisor read its records again. That nobody can open it
-/// for writing says that no supervisor holds it.
-pub const CONTROL_FIFO: &str = "control";
-
 /// The datagram socket, in the agent's folder, that supervisors nudge.
 pub const NUDGE_SOCKET: &str = "nudge";
 
@@ -85,7 +81,12 @@ pub fn publish<R: Record>(folder: &Path, record: &R) -> io::Result<bool> {
 /// When the file system refuses; the old record then stands.
 pub fn replace<R: Record>(folder: &Path, record: &R) -> io::Result<()> {
     let draft = write_draft(folder, record)?;
-    fs::rename(draft, folder.join(R::NAME))
+    fs::rename(&draft, folder.join(R::NAME)).inspect_err(|_| drop_draft(&draft))
+}
+
+/// Whoever could not write tries again, for hours if it must: what is left of each try would pile up.
+fn drop_draft(draft: &Path) {
+    _ = fs::remove_file(draft);
 }
 
 /// Drafts carry the writer's process id and a number: the agent and a supervisor may write at the same time,
@@ -97,8 +98,8 @@ fn write_draft<R: Record>(folder: &Path, record: &R) -> io::Result<PathBuf> {
     let draft = folder.join(format!(".{}.{}.{number}", R::NAME, std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(RECORD_MODE);
-    options.open(&draft)?.write_all(&record.encode())?;
-    Ok(draft)
+    let written = options.open(&draft)?.write_all(&record.encode());
+    written.inspect_err(|_| drop_draft(&draft)).map(|()| draft)
 }
 
 #[cfg(test)]
@@ -116,6 +117,17 @@ mod tests {
         replace(&folder, &Stop { grace_ms: 3 }).unwrap();
         assert_eq!(read::<Stop>(&folder).unwrap(), Some(Stop { grace_ms: 3 }));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no draft is left behind");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_try_that_failed_leaves_nothing_behind() {
+        let folder = scratch("failed-try");
+        fs::create_dir(folder.join("stop")).unwrap();
+        for _ in 0..3 {
+            replace(&folder, &Stop { grace_ms: 1 }).unwrap_err();
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "what is in the way, and no draft");
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -7,7 +7,7 @@
 //! new boot id covers what a power loss took.
 //!
 //! ```text
-//! agent      order ─► (start) ─────────────► stop ─► control fifo
+//! agent      order ─► (start) ─────────────► stop ─► control pipe
 //! supervisor          intent ─► running ─────────────────────────► exit ─► nudge socket
 //! ```
 //!
@@ -24,8 +24,8 @@ mod process;
 mod record;
 
 pub use folder::{
-    CONTROL_FIFO, FAILURE_NOTE, LOG_FOLDER, NUDGE_SOCKET, NUDGE_SOCKET_FROM_ATTEMPT, Record, WORK_FOLDER,
-    publish, read, replace,
+    FAILURE_NOTE, LOG_FOLDER, NUDGE_SOCKET, NUDGE_SOCKET_FROM_ATTEMPT, Record, WORK_FOLDER, publish, read,
+    replace,
 };
 pub use process::{ProcessIdentity, ProcessStat, boot_id};
 pub use record::ended::{Cause, Ended, Outcome};

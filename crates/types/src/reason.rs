@@ -19,7 +19,7 @@ coded!(
         TimeLimit = 4 "time_limit",
         /// The kernel ended it for using more memory than it asked for.
         OutOfMemory = 5 "out_of_memory",
-        /// The command could not be started at all.
+        /// The command could not be executed: no such program, no such user.
         LaunchFailed = 6 "launch_failed",
         /// Its supervisor died, so the task was ended too.
         SupervisorDied = 7 "supervisor_died",
@@ -61,6 +61,8 @@ coded!(
         Unknown = 25 "unknown",
         /// The job ended or is stopping.
         JobNotActive = 26 "job_not_active",
+        /// The node could not start it: no disk space, no process, no cgroup to be had.
+        NodeFault = 27 "node_fault",
     }
 );
 
@@ -96,6 +98,7 @@ impl Reason {
             Self::StaleAttempt => "the attempt named is not the task's current one",
             Self::Unknown => "there is no such job, task, node or shard",
             Self::JobNotActive => "the job has ended or is stopping",
+            Self::NodeFault => "the node was not able to start the task, which is not held against it",
         }
     }
 
@@ -113,6 +116,14 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_cannot_be_executed_is_a_failure_and_a_node_that_cannot_start_it_is_none() {
+        assert!(Reason::LaunchFailed.counts_as_failure());
+        for of_the_node in [Reason::NodeFault, Reason::SupervisorDied, Reason::NodeRebooted] {
+            assert!(!of_the_node.counts_as_failure(), "{of_the_node}");
+        }
+    }
 
     #[test]
     fn every_reason_is_explained_in_other_words_than_its_neighbours() {

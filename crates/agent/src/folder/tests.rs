@@ -82,6 +82,28 @@ fn the_instance_is_made_once() {
 }
 
 #[test]
+fn nobody_else_looks_into_what_the_agent_keeps() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().unwrap();
+    drop(open(&dir.path().join("data")));
+    let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("data") & 0o066, 0, "it is passed through and not listed");
+    assert_eq!(mode("data/agent"), 0o700);
+}
+
+#[test]
+fn an_agent_waits_for_one_that_is_just_leaving() {
+    let dir = TempDir::new().unwrap();
+    let leaving = open(dir.path());
+    let left = std::thread::spawn(move || {
+        sleep(10 * LOCK_PAUSE);
+        drop(leaving);
+    });
+    drop(open(dir.path()));
+    left.join().unwrap();
+}
+
+#[test]
 fn a_second_agent_in_the_folder_is_refused() {
     let dir = TempDir::new().unwrap();
     let _first = open(dir.path());

@@ -39,6 +39,15 @@ pub(crate) enum DialError {
     NoShards,
 }
 
+impl DialError {
+    /// Whether somebody was there and had work with us. A connection that nobody takes costs nobody anything.
+    pub(super) fn is_costly(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
+        let absent = [ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable];
+        !matches!(self, Self::Connect(error) if absent.contains(&error.kind()))
+    }
+}
+
 impl From<tonic::Status> for DialError {
     fn from(status: tonic::Status) -> Self {
         Self::Call(Box::new(status))
@@ -154,5 +163,35 @@ impl Connector for OneStream {
             || io::Error::new(io::ErrorKind::NotConnected, format!("the session through {address} ended"));
         let stream = stream.ok_or_else(ended);
         Box::pin(async move { stream })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paceline_identity::{Authority, CERTIFICATE_LIFE, TlsConnector};
+
+    async fn failure(address: &str) -> DialError {
+        let dir = tempfile::TempDir::new().unwrap();
+        let authority = Authority::create(&dir.path().join("ca"), "c1").unwrap();
+        let own = dir.path().join("own");
+        authority.issue(Role::Agent, "n1", CERTIFICATE_LIFE).unwrap().write(&own).unwrap();
+        let credentials = Arc::new(Credentials::load(&own).unwrap());
+        let connector = Arc::new(TlsConnector::new(Arc::clone(&credentials)));
+        let deadline = Duration::from_secs(30);
+        let dialler = Dialler { connector, credentials, cell: "c1".to_owned(), deadline };
+        dialler.reach(address.to_owned(), None).await.err().expect("nobody serves there")
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_costs_nothing_and_a_broken_handshake_does() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let closing = async { drop(listener.accept().await) };
+        let (broken, ()) = tokio::join!(failure(&address), closing);
+        assert!(broken.is_costly(), "{broken:?}");
+        drop(listener);
+        let refused = failure(&address).await;
+        assert!(!refused.is_costly(), "{refused:?}");
     }
 }

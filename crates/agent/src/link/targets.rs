@@ -1,7 +1,9 @@
-//! Whom to dial next: the shards in the node's own order, then those configured, then a master's advice.
+//! Whom to dial in a round: the shards in the node's own order, then those configured, then a master's advice.
 //!
 //! Pure. An agent starts from configured addresses; the cell's list replaces them as soon as it is known,
 //! and stays known when every shard is gone.
+
+use std::collections::VecDeque;
 
 use paceline_link::home;
 use paceline_link::message::ShardList;
@@ -22,7 +24,7 @@ pub(crate) struct Targets {
     configured: Vec<String>,
     masters: Vec<String>,
     list: ShardList,
-    /// Position in the round of all shards and one master.
+    /// Where the next round begins among the shards.
     position: usize,
     master: usize,
 }
@@ -52,20 +54,21 @@ impl Targets {
         newer
     }
 
-    /// The next to dial.
-    pub(crate) fn next(&mut self) -> Target {
-        let shards = self.shards();
-        let round = shards.len() + usize::from(!self.masters.is_empty());
-        let at = self.position % round.max(1);
-        self.position = at + 1;
-        match shards.into_iter().nth(at) {
-            Some(shard) => shard,
-            None => {
-                self.master += 1;
-                let address = self.masters[self.master % self.masters.len()].clone();
-                Target::Master { address }
-            }
+    /// Everybody to try until one answers: all shards, and behind them a master if one may be asked, or if
+    /// no shard is known.
+    pub(crate) fn round(&mut self, ask: bool) -> VecDeque<Target> {
+        let mut round = VecDeque::from(self.shards());
+        if !round.is_empty() {
+            let by = self.position % round.len();
+            round.rotate_left(by);
+            self.position = 0;
         }
+        if !self.masters.is_empty() && (ask || round.is_empty()) {
+            self.master += 1;
+            let address = self.masters[self.master % self.masters.len()].clone();
+            round.push_back(Target::Master { address });
+        }
+        round
     }
 
     /// The present one serves: the next failure starts from the top again.
@@ -129,24 +132,27 @@ mod tests {
         Targets::new("n".parse().unwrap(), texts(shards), texts(masters), 0)
     }
 
-    fn next(targets: &mut Targets, count: usize) -> Vec<String> {
+    fn round(targets: &mut Targets, ask: bool) -> Vec<String> {
         let address = |target| match target {
             Target::Shard { address, .. } => address,
             Target::Master { address } => format!("ask {address}"),
         };
-        (0..count).map(|_| address(targets.next())).collect()
+        targets.round(ask).into_iter().map(address).collect()
     }
 
     #[test]
     fn configured_shards_come_first_then_a_master_then_again() {
         let mut targets = targets(&["x:1", "y:1"], &["m:1", "m:2"]);
-        assert_eq!(next(&mut targets, 6), ["x:1", "y:1", "ask m:2", "x:1", "y:1", "ask m:1"]);
+        assert_eq!(round(&mut targets, true), ["x:1", "y:1", "ask m:2"]);
+        assert_eq!(round(&mut targets, false), ["x:1", "y:1"]);
+        assert_eq!(round(&mut targets, true), ["x:1", "y:1", "ask m:1"]);
     }
 
     #[test]
     fn masters_alone_are_asked_in_turn() {
         let mut targets = targets(&[], &["m:1", "m:2"]);
-        assert_eq!(next(&mut targets, 3), ["ask m:2", "ask m:1", "ask m:2"]);
+        let asked: Vec<_> = (0..3).flat_map(|_| round(&mut targets, false)).collect();
+        assert_eq!(asked, ["ask m:2", "ask m:1", "ask m:2"]);
     }
 
     #[test]
@@ -157,19 +163,20 @@ mod tests {
         let shards = list(5, &["a", "b"]);
         let ranked: Vec<_> =
             home::ranked(&"n".parse().unwrap(), &shards).iter().map(|shard| shard.address.clone()).collect();
-        assert_eq!(next(&mut targets, 3), [&ranked[..], &texts(&["x:1"])].concat());
+        assert_eq!(round(&mut targets, true), [&ranked[..], &texts(&["x:1"])].concat());
     }
 
     #[test]
     fn after_a_shard_that_ended_a_session_the_next_one_is_tried() {
         let mut targets = targets(&["x:1", "y:1"], &[]);
         targets.pass_over(&"any".parse().unwrap(), "x:1");
-        assert_eq!(next(&mut targets, 2), ["y:1", "x:1"]);
+        assert_eq!(round(&mut targets, false), ["y:1", "x:1"]);
+        assert_eq!(round(&mut targets, false), ["x:1", "y:1"], "in the next round it is first again");
         targets.learn(list(5, &["a", "b"]));
-        let order = next(&mut targets, 2);
+        let order = round(&mut targets, false);
         let first = order[0].trim_end_matches(":1").parse().unwrap();
         targets.pass_over(&first, "elsewhere:1");
-        assert_eq!(next(&mut targets, 1), order[1..]);
+        assert_eq!(round(&mut targets, false)[0], order[1]);
     }
 
     #[test]

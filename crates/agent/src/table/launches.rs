@@ -17,7 +17,8 @@ pub(super) struct Launches {
 }
 
 impl AgentTable {
-    /// The runtime answered to [`Action::Launch`]. An error means that the attempt does not run and never will.
+    /// The runtime answered to [`Action::Launch`]. An error means that the attempt does not run and never will,
+    /// for a reason that lies with this node.
     pub fn on_launched(&mut self, attempt: AttemptId, launched: bool) -> Decision {
         let mut decision = Decision::default();
         self.launches.in_flight.remove(&attempt);
@@ -28,7 +29,7 @@ impl AgentTable {
                 record.phase = Phase::Started { pid: None };
                 self.tell_kill(attempt, &mut decision);
             } else {
-                self.end_here(attempt, Reason::LaunchFailed, &mut decision);
+                self.end_here(attempt, Reason::NodeFault, &mut decision);
             }
         }
         self.launch_ready(&mut decision);

@@ -37,11 +37,7 @@ async fn an_end_that_was_not_acknowledged_is_reported_again_after_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ends_of_tasks_that_outlived_their_agent_are_reported_by_the_next() {
     let rig = Rig::new();
-    let mut shard = rig.shard("s1").await;
-    let agent = rig.start(&[&shard.address]).await;
-    let mut session = shard.session().await;
-    session.welcome().await;
-    session.report().await;
+    let (mut shard, agent, mut session) = rig.joined().await;
     session.send(run_one(7)).await;
     session.report().await;
     agent.kill().await;
@@ -58,11 +54,7 @@ async fn ends_of_tasks_that_outlived_their_agent_are_reported_by_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_leaves_says_goodbye_and_lets_its_tasks_go_on() {
     let rig = Rig::new();
-    let mut shard = rig.shard("s1").await;
-    let agent = rig.start(&[&shard.address]).await;
-    let mut session = shard.session().await;
-    session.welcome().await;
-    session.report().await;
+    let (_shard, agent, mut session) = rig.joined().await;
     session.send(run_one(7)).await;
     session.report().await;
     let (clean, ()) = tokio::join!(

@@ -48,19 +48,32 @@ async fn an_agent_without_shards_asks_a_master() {
 async fn an_address_where_another_shard_answers_gets_no_hello() {
     let rig = Rig::new();
     let (mut impostor, mut shard) = (rig.shard("s2").await, rig.shard("s1").await);
-    // The list is wrong about the address of s1; the configured one is right.
-    let shards = list(9, &[("s1", &impostor.address)]);
-    let master = start_master(rig.credentials(Role::Master, "m1"), shards).await;
-    let mut config = rig.config(&[], &[&master]);
-    config.shards = vec!["127.0.0.1:1".to_owned(), shard.address.clone()];
-    let agent = rig.start_with(config).await;
+    let agent = rig.start(&[&shard.address]).await;
     let session = shard.session().await;
+    // The list is wrong about the address of s1; the configured one is right.
+    session.send(AgentOrder::Shards(list(9, &[("s1", &impostor.address)]))).await;
     session.send(refused(1)).await;
     tokio::select! {
         _ = impostor.session() => panic!("a Hello went to the wrong shard"),
         _ = async { for _ in 0..3 { shard.session().await.send(refused(1)).await; } } => {}
     }
     agent.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_stays_silent_does_not_keep_an_agent_from_the_next() {
+    let rig = Rig::new();
+    let mut shard = rig.shard("s1").await;
+    // Connections are taken by the kernel, and nobody ever reads them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = [silent.local_addr().unwrap().to_string(), shard.address.clone()];
+    for (first, second) in [(0, 1), (1, 0)] {
+        let mut config = rig.config(&[&addresses[first], &addresses[second]], &[]);
+        config.timings.connect_ms = 3_600_000;
+        let agent = rig.start_with(config).await;
+        shard.session().await;
+        agent.leave().await;
+    }
 }
 
 fn refused(retry_after_ms: u64) -> AgentOrder {

@@ -12,11 +12,7 @@ fn question(ticket: u64, task: u32, offset: u64) -> LogRequest {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn output_is_answered_piece_by_piece_and_refusals_say_why() {
     let rig = Rig::new();
-    let mut shard = rig.shard("s1").await;
-    let agent = rig.start(&[&shard.address]).await;
-    let mut session = shard.session().await;
-    session.welcome().await;
-    session.report().await;
+    let (mut shard, agent, mut session) = rig.joined().await;
     session.send(run_one(7)).await;
     session.report().await;
     let mut logs = shard.logs.recv().await.expect("the agent dials it");

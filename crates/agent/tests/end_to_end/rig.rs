@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::fake_runtime::FakeRuntime;
-use crate::fake_shard::FakeShard;
+use crate::fake_shard::{FakeSession, FakeShard};
 
 pub struct Rig {
     pub dir: TempDir,
@@ -69,6 +69,16 @@ impl Rig {
 
     pub async fn start(&self, shards: &[&str]) -> RunningAgent {
         self.start_with(self.config(shards, &[])).await
+    }
+
+    /// A shard, an agent of it, and their session: welcomed, with an empty table reported.
+    pub async fn joined(&self) -> (FakeShard, RunningAgent, FakeSession) {
+        let mut shard = self.shard("s1").await;
+        let agent = self.start(&[&shard.address]).await;
+        let mut session = shard.session().await;
+        session.welcome().await;
+        session.report().await;
+        (shard, agent, session)
     }
 
     pub async fn start_with(&self, config: AgentConfig) -> RunningAgent {

@@ -59,11 +59,7 @@ async fn the_hello_says_who_speaks_through_whom_and_is_signed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_is_quiet_is_heard_all_the_same() {
     let rig = Rig::new();
-    let mut shard = rig.shard("s1").await;
-    let agent = rig.start(&[&shard.address]).await;
-    let mut session = shard.session().await;
-    session.welcome().await;
-    session.report().await;
+    let (_shard, agent, mut session) = rig.joined().await;
     for _ in 0..3 {
         assert_eq!(session.receive().await, Some(AgentMessage::Alive));
     }
@@ -73,11 +69,7 @@ async fn an_agent_that_is_quiet_is_heard_all_the_same() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_of_the_past_starts_and_stops_nothing() {
     let rig = Rig::new();
-    let mut shard = rig.shard("s1").await;
-    let agent = rig.start(&[&shard.address]).await;
-    let mut session = shard.session().await;
-    session.welcome().await;
-    session.report().await;
+    let (_shard, agent, mut session) = rig.joined().await;
     let mut orders = runs(IndexRange::new(0, 0).unwrap());
     orders.token.term = Term(5);
     session.send(AgentOrder::Orders(orders)).await;
@@ -100,11 +92,7 @@ async fn a_leader_of_the_past_starts_and_stops_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_cell_no_longer_assigns_is_stopped() {
     let rig = Rig::new();
-    let mut shard = rig.shard("s1").await;
-    let agent = rig.start(&[&shard.address]).await;
-    let mut session = shard.session().await;
-    session.welcome().await;
-    session.report().await;
+    let (_shard, agent, mut session) = rig.joined().await;
     session.send(run_one(0)).await;
     session.report().await;
     session.send(run_one(1)).await;
@@ -116,11 +104,7 @@ async fn what_the_cell_no_longer_assigns_is_stopped() {
 async fn thousands_of_short_tasks_flow_in_batches() {
     const TASKS: u32 = 5_000;
     let rig = Rig::with_runtime(FakeRuntime::new(true));
-    let mut shard = rig.shard("s1").await;
-    let agent = rig.start(&[&shard.address]).await;
-    let mut session = shard.session().await;
-    session.welcome().await;
-    session.report().await;
+    let (_shard, agent, mut session) = rig.joined().await;
     session.send(AgentOrder::Orders(runs(IndexRange::new(0, TASKS - 1).unwrap()))).await;
     let (mut ended, mut reports) = (0, 0);
     while ended < u64::from(TASKS) {

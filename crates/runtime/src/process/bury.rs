@@ -120,7 +120,7 @@ pub fn write_end(folder: &Path, supervisor: Supervisor, orphan: &Orphan) -> std:
 fn end(how: &str, orphan: &Orphan) -> Ended {
     let now = now_unix_ms();
     let (cause, when) = match orphan {
-        Orphan { holder: None, .. } => (Cause::LaunchFailed, "before it took the order"),
+        Orphan { holder: None, .. } => (Cause::NodeFault, "before it took the order"),
         Orphan { running: None, .. } => (Cause::SupervisorDied, "before it executed the command"),
         Orphan { .. } => (Cause::SupervisorDied, "and the task was killed"),
     };
@@ -154,7 +154,7 @@ pub fn refuse(folder: &Path, attempt: &str, message: &str) -> std::io::Result<En
 /// Publishes an intent that nobody holds, so that no supervisor on its way can start the attempt.
 /// False: one has.
 pub fn take(folder: &Path, attempt: &str) -> std::io::Result<bool> {
-    publish(folder, &Intent { attempt: attempt.to_owned(), holder: None })
+    publish(folder, &Intent { attempt: attempt.to_owned(), holder: None, control: None })
 }
 
 fn now_unix_ms() -> u64 {

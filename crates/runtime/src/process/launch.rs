@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use paceline_supervisor::{Order, Record, replace};
+use paceline_supervisor::{Order, Record, UserIds, replace};
 
 use crate::errors::LaunchError;
 use crate::process::bury;
@@ -28,9 +28,24 @@ impl Shared {
         let started = self.start(launch, &folder);
         if started.is_err() {
             _ = fs::remove_dir_all(&folder);
+            self.task_uids.give_back(&attempt);
             self.table.remove(&attempt);
         }
         started
+    }
+
+    /// Who it runs as, or in words why this node does not allow that.
+    fn user(&self, launch: &Launch) -> Result<Result<Option<UserIds>, String>, LaunchError> {
+        let attempt = launch.attempt;
+        if launch.user.is_none() {
+            let own = self.task_uids.take(attempt);
+            let own = own.map_err(|error| LaunchError::NoUid { attempt, cause: error.to_string() })?;
+            if own.is_some() {
+                return Ok(Ok(own));
+            }
+        }
+        let user = self.users.resolve(launch.user.as_deref());
+        user.map_err(|source| LaunchError::Accounts { attempt, source })
     }
 
     fn start(&self, launch: &Launch, folder: &Path) -> Result<(), LaunchError> {
@@ -38,7 +53,8 @@ impl Shared {
         let failed = |path: &Path, source| LaunchError::Write { attempt, path: path.to_owned(), source };
         DirBuilder::new().mode(ATTEMPT_FOLDER_MODE).create(folder).map_err(|e| failed(folder, e))?;
         let name = attempt.to_string();
-        let order = match self.order(launch, folder) {
+        let user = self.user(launch)?;
+        let order = match user.and_then(|user| self.order(launch, folder, user)) {
             Ok(order) => order,
             Err(message) => {
                 let refused = bury::refuse(folder, &name, &message);

@@ -21,7 +21,7 @@ const PRIVATE_MODE: u32 = 0o700;
 
 /// An agent that is killed while it starts a supervisor leaves its lock to that process for a moment, until
 /// it executes.
-const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_ATTEMPTS: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 const ATTEMPTS: &str = "attempts";

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use paceline_supervisor::LogLimits;
 
+use crate::process::task_uids::TaskUids;
+
 /// Output kept per stream of a task: eight files of 1 MiB. Enough to see how something went wrong, little
 /// enough that a node of a hundred tasks that all write without pause stays below 2 GiB.
 const LOG_LIMITS: LogLimits = LogLimits { segment_bytes: 1 << 20, segments: 8 };
@@ -49,6 +51,9 @@ pub struct ProcessOptions {
     pub node: String,
     /// Who tasks run as that name nobody, when the agent is root. Otherwise the agent's own user.
     pub default_user: String,
+    /// Instead of the default user, a user id of its own for each attempt that names nobody; only for an agent
+    /// that is root.
+    pub task_uids: Option<TaskUids>,
     /// Whom they may name, when the agent is root.
     pub allowed_users: AllowedUsers,
     /// File mode bits that tasks' files do not get.
@@ -69,6 +74,7 @@ impl ProcessOptions {
             cell: cell.to_owned(),
             node: node.to_owned(),
             default_user: DEFAULT_USER.to_owned(),
+            task_uids: None,
             allowed_users: AllowedUsers::Ordinary,
             umask: UMASK,
             logs: LOG_LIMITS,

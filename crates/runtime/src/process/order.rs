@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use paceline_supervisor::{CpuShare, MemoryLimit, Order, WORK_FOLDER};
+use paceline_supervisor::{CpuShare, MemoryLimit, Order, UserIds, WORK_FOLDER};
 
 use crate::process::environment;
 use crate::process::shared::Shared;
@@ -10,9 +10,13 @@ use crate::runtime::Launch;
 
 impl Shared {
     /// The order, or in words why this node cannot carry the launch out.
-    pub(super) fn order(&self, launch: &Launch, folder: &Path) -> Result<Order, String> {
+    pub(super) fn order(
+        &self,
+        launch: &Launch,
+        folder: &Path,
+        user: Option<UserIds>,
+    ) -> Result<Order, String> {
         let attempt = launch.attempt.to_string();
-        let user = self.users.resolve(launch.user.as_deref())?;
         let work = folder.join(WORK_FOLDER);
         let work = work.to_str().expect("the data folder was checked to be UTF-8 when it was opened");
         let env = environment::of(launch, &self.options, work)?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use paceline_supervisor::cgroup::Mounts;
 use paceline_supervisor::logs::{self, LogStream};
-use paceline_supervisor::{CONTROL_FIFO, Intent, LOG_FOLDER, Record, Stop, boot_id, read, replace};
+use paceline_supervisor::{Intent, LOG_FOLDER, Record, RecordError, Stop, boot_id, read, replace};
 use paceline_types::{AttemptId, check_name};
 use rustix::fs::OFlags;
 
@@ -19,6 +19,7 @@ use crate::process::options::ProcessOptions;
 use crate::process::retention::Retention;
 use crate::process::sight::{Sight, look};
 use crate::process::table::{Seen, Supervisor, Table};
+use crate::process::task_uids::Pool;
 use crate::process::users::Users;
 use crate::runtime::{Capability, CapabilityCode, LogChunk, Observed};
 
@@ -28,6 +29,7 @@ pub struct Shared {
     pub(super) table: Table,
     pub(super) options: ProcessOptions,
     pub(super) users: Users,
+    pub(super) task_uids: Pool,
     pub(super) cgroups: Cgroups,
     pub(super) boot: String,
     retention: Retention,
@@ -42,7 +44,9 @@ impl Shared {
         let supervisor =
             supervisor.canonicalize().map_err(|_| OpenError::NoSupervisor { path: supervisor })?;
         let users = Users::new(rustix::process::geteuid().as_raw(), &options);
-        users.resolve(None).map_err(OpenError::DefaultUser)?;
+        let default = users.resolve(None).map_err(OpenError::Accounts)?;
+        default.map_err(OpenError::DefaultUser)?;
+        users.check_task_uids().map_err(OpenError::TaskUids)?;
         let boot = boot_id().map_err(OpenError::Facts)?;
         let layout = Layout::open(data_dir, &boot)?;
         let tag = layout.tag().map_err(OpenError::Facts)?;
@@ -50,8 +54,8 @@ impl Shared {
         let logs = layout.logs();
         let retention = Retention::open(logs.clone(), options.retention)
             .map_err(|source| OpenError::Folder { path: logs, source })?;
-        let table = Table::default();
-        let shared = Self { layout, table, options, users, cgroups, boot, retention, supervisor };
+        let (table, task_uids) = (Table::default(), Pool::new(options.task_uids));
+        let shared = Self { layout, table, options, users, task_uids, cgroups, boot, retention, supervisor };
         shared.take_up()?;
         Ok(shared)
     }
@@ -66,6 +70,7 @@ impl Shared {
         let enforced = self.users.switches();
         let mut all = self.cgroups.capabilities();
         all.push(Capability { code: CapabilityCode::UserSwitch, enforced, explanation });
+        all.push(self.users.own_user());
         all
     }
 
@@ -79,7 +84,7 @@ impl Shared {
         let folder = self.layout.attempt(attempt);
         let failed = |path, source| StopError::Write { attempt: *attempt, path, source };
         replace(&folder, &Stop { grace_ms }).map_err(|source| failed(folder.join(Stop::NAME), source))?;
-        wake(&folder).map_err(|source| failed(folder.join(CONTROL_FIFO), source))
+        wake(&folder, &self.boot).map_err(|(path, source)| failed(path, source))
     }
 
     /// See [`crate::Runtime::observe`].
@@ -110,6 +115,7 @@ impl Shared {
         let trash = self.layout.new_trash(attempt);
         fs::rename(&glance.folder, trash).map_err(|source| failed(&glance.folder, source))?;
         self.table.remove(attempt);
+        self.task_uids.give_back(attempt);
         Ok(())
     }
 
@@ -185,17 +191,29 @@ impl Shared {
     }
 }
 
-/// Writes a byte into the supervisor's pipe. If nobody holds it, either the supervisor is still to come and
-/// reads its records first, or it has gone.
-fn wake(folder: &Path) -> io::Result<()> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("open flags are small");
-    let pipe = OpenOptions::new().write(true).custom_flags(flags).open(folder.join(CONTROL_FIFO));
-    let woken = pipe.and_then(|mut pipe| pipe.write_all(b"w"));
+/// Writes a byte into the supervisor's pipe. Without an intent the supervisor is still to come, and reads the
+/// stop record behind its intent; one that has gone needs no waking.
+fn wake(folder: &Path, boot: &str) -> Result<(), (PathBuf, io::Error)> {
+    let damaged = |error: RecordError| (folder.join(Intent::NAME), io::Error::other(error.to_string()));
+    let Some(Intent { holder: Some(holder), control: Some(pipe), .. }) = read(folder).map_err(damaged)?
+    else {
+        return Ok(());
+    };
+    if !holder.is_alive(boot) {
+        return Ok(());
+    }
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).expect("open flags are small");
+    let path = PathBuf::from(format!("/proc/{}/fd/{pipe}", holder.pid));
+    let woken = OpenOptions::new().write(true).custom_flags(flags).open(&path).and_then(|mut pipe| {
+        // What was opened is the supervisor's only if the id was its own until now.
+        if holder.is_alive(boot) { pipe.write_all(b"w") } else { Ok(()) }
+    });
     let nobody = rustix::io::Errno::NXIO.raw_os_error();
     match woken {
         // A full pipe wakes as well as a byte more.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock) => Ok(()),
         Err(e) if e.raw_os_error() == Some(nobody) => Ok(()),
-        other => other,
+        other => other.map_err(|source| (path, source)),
     }
 }

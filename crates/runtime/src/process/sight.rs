@@ -77,6 +77,7 @@ pub fn translate(ended: &Ended) -> Exit {
     let reason = match ended.cause {
         Cause::Exited => own_reason,
         Cause::LaunchFailed => Reason::LaunchFailed,
+        Cause::NodeFault => Reason::NodeFault,
         Cause::Stopped => Reason::JobStopped,
         Cause::TimeLimit => Reason::TimeLimit,
         Cause::OutOfMemory => Reason::OutOfMemory,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use paceline_supervisor::{Intent, Record, read};
+use paceline_supervisor::{Intent, Order, Record, read};
 use paceline_types::AttemptId;
 
 use crate::errors::OpenError;
@@ -16,6 +16,11 @@ impl Shared {
         for (attempt, folder, of_this_boot) in self.layout.attempts_on_disk()? {
             if of_this_boot && self.was_never_started(&attempt, &folder)? {
                 continue;
+            }
+            // A damaged order says nothing, and its task goes on: at worst another gets the same user.
+            let order = read::<Order>(&folder).ok().flatten();
+            if let Some(user) = order.and_then(|order| order.user) {
+                self.task_uids.inherit(attempt, user.uid);
             }
             self.table.inherit(attempt, folder, of_this_boot);
         }

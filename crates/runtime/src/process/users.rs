@@ -7,6 +7,8 @@ use std::io;
 use paceline_supervisor::UserIds;
 
 use crate::process::options::{AllowedUsers, ProcessOptions};
+use crate::process::task_uids::TaskUids;
+use crate::runtime::{Capability, CapabilityCode};
 
 const PASSWD: &str = "/etc/passwd";
 
@@ -26,13 +28,42 @@ pub struct Users {
     own_uid: u32,
     default_user: String,
     allowed: AllowedUsers,
+    task_uids: Option<TaskUids>,
 }
 
 impl Users {
     /// The rule for an agent with this user id.
     pub fn new(own_uid: u32, options: &ProcessOptions) -> Self {
         let (default_user, allowed) = (options.default_user.clone(), options.allowed_users.clone());
-        Self { root: own_uid == 0, own_uid, default_user, allowed }
+        Self { root: own_uid == 0, own_uid, default_user, allowed, task_uids: options.task_uids }
+    }
+
+    /// Whether tasks are kept from each other by their users.
+    pub fn own_user(&self) -> Capability {
+        let explanation = match self.task_uids {
+            Some(range) => format!("ids {range}"),
+            None => "tasks that name no user share one, so they can signal each other and read each other's files; \
+                     the agent's --task-uids gives each its own"
+                .to_owned(),
+        };
+        Capability { code: CapabilityCode::OwnUser, enforced: self.task_uids.is_some(), explanation }
+    }
+
+    /// Whether the range of user ids for tasks is this node's alone. Refused in words.
+    pub fn check_task_uids(&self) -> Result<(), String> {
+        let Some(range) = self.task_uids else { return Ok(()) };
+        if !self.root {
+            return Err(format!(
+                "the agent is not root but user {}, so it cannot give them out",
+                self.own_uid
+            ));
+        }
+        let accounts = read_accounts().map_err(|e| format!("cannot read {PASSWD}: {e}"))?;
+        let taken = accounts.iter().find(|account| range.contains(account.ids.uid));
+        let refusal = |account: &Account| {
+            Err(format!("{range} contain {}, the id of `{}` in {PASSWD}", account.ids.uid, account.name))
+        };
+        taken.map_or(Ok(()), refusal)
     }
 
     /// Whether tasks can run as somebody else.
@@ -41,12 +72,14 @@ impl Users {
     }
 
     /// The ids to run as; nothing: as the agent. Refused in words.
-    pub fn resolve(&self, wanted: Option<&str>) -> Result<Option<UserIds>, String> {
+    ///
+    /// # Errors
+    /// When the accounts cannot be read: then nobody is refused, and nothing can be started.
+    pub fn resolve(&self, wanted: Option<&str>) -> io::Result<Result<Option<UserIds>, String>> {
         if wanted.is_none() && !self.root {
-            return Ok(None);
+            return Ok(Ok(None));
         }
-        let accounts = read_accounts().map_err(|e| format!("cannot read {PASSWD}: {e}"))?;
-        self.resolve_among(wanted, &accounts)
+        Ok(self.resolve_among(wanted, &read_accounts()?))
     }
 
     /// The rule in words.
@@ -60,7 +93,10 @@ impl Users {
             AllowedUsers::Ordinary => format!("jobs may name users with ids from {ORDINARY_UID_MIN} on"),
             AllowedUsers::Any => "jobs may name any user, root too".to_owned(),
         };
-        format!("tasks run as `{}`; {others}", self.default_user)
+        match self.task_uids {
+            Some(range) => format!("each task runs as a user of its own, ids {range}; {others}"),
+            None => format!("tasks run as `{}`; {others}", self.default_user),
+        }
     }
 
     fn resolve_among(&self, wanted: Option<&str>, accounts: &[Account]) -> Result<Option<UserIds>, String> {
@@ -139,6 +175,17 @@ ann:x:1000:1001:Ann:/srv/ann:/bin/sh
     }
 
     #[test]
+    fn a_range_that_holds_an_account_is_refused_with_its_name() {
+        let own_range = |first, count| Users {
+            task_uids: Some(TaskUids::new(first, count).unwrap()),
+            ..users(0, AllowedUsers::Ordinary)
+        };
+        let refused = own_range(65_000, 1_000).check_task_uids().unwrap_err();
+        assert!(refused.contains("65534") && refused.contains("nobody"), "{refused}");
+        assert_eq!(own_range(3_000_000_000, 1_000).check_task_uids(), Ok(()));
+    }
+
+    #[test]
     fn a_list_allows_what_it_names_and_the_default() {
         let listed = users(0, AllowedUsers::Listed(["postgres".to_owned()].into()));
         assert_eq!(uid(&listed, Some("postgres")), Ok(Some(120)));
@@ -152,6 +199,9 @@ ann:x:1000:1001:Ann:/srv/ann:/bin/sh
         let ann = users(1000, AllowedUsers::Any);
         assert_eq!(uid(&ann, Some("ann")), Ok(None));
         assert!(uid(&ann, Some("nobody")).unwrap_err().contains("not root"));
-        assert_eq!(ann.resolve(None), Ok(None));
+        assert_eq!(ann.resolve(None).unwrap(), Ok(None));
+        let range = Some(TaskUids::new(5_000, 10).unwrap());
+        let refused = Users { task_uids: range, ..ann }.check_task_uids().unwrap_err();
+        assert!(refused.contains("not root"), "{refused}");
     }
 }

@@ -8,4 +8,5 @@ mod ends;
 mod limits;
 mod node;
 mod outlives;
+mod supervising;
 mod surroundings;

@@ -145,7 +145,7 @@ fn a_supervisor_that_gives_up_leaves_its_reason() {
 }
 
 #[test]
-fn a_supervisor_that_is_none_is_a_launch_failure_with_its_status() {
+fn a_supervisor_that_is_none_is_the_nodes_fault_and_its_status_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let options = ProcessOptions::new("c", "n");
     let runtime = ProcessRuntime::open(folder.path(), "/bin/false".into(), options).unwrap();
@@ -156,7 +156,7 @@ fn a_supervisor_that_is_none_is_a_launch_failure_with_its_status() {
         matches!(observed, Some(Observed::Exited(_)))
     });
     let Some(Observed::Exited(exit)) = observed else { panic!("{observed:?}") };
-    assert_eq!(exit.reason, Reason::LaunchFailed);
+    assert_eq!(exit.reason, Reason::NodeFault);
     assert!(exit.message.contains("exit status: 1"), "{}", exit.message);
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use paceline_runtime::{AllowedUsers, CapabilityCode, Runtime};
+use paceline_runtime::{AllowedUsers, CapabilityCode, Runtime, TaskUids};
 use paceline_types::{ExitStatus, Reason};
 
-use crate::node::{Node, attempt, is_root, launch, script};
+use crate::node::{Node, alive, attempt, eventually, is_root, launch, script};
 
 const NOBODY: u32 = 65534;
 
@@ -119,13 +119,54 @@ fn another_user_is_taken_where_the_node_allows_it() {
 }
 
 #[test]
+fn with_a_range_every_task_is_a_user_of_its_own_and_cannot_reach_another() {
+    if !is_root() {
+        return;
+    }
+    let range = TaskUids::new(3_000_000_000, 3).unwrap();
+    let node = Node::with(|options| options.task_uids = Some(range));
+    let victim = node.start(&script("echo secret > file; chmod 600 file; sleep 1000"));
+    let work = node.folder_of(victim).join("work");
+    eventually("it wrote its secret", || fs::metadata(work.join("file")).is_ok_and(|file| file.len() > 0));
+    let pid = node.running(victim);
+    let own = node.runtime.capabilities().into_iter().find(|found| found.code == CapabilityCode::OwnUser).unwrap();
+    assert!(own.enforced && own.explanation.contains("3000000000"), "{own:?}");
+    let spy = |task: u32| {
+        let text = format!(
+            "id -u; id -g; kill {pid} || echo no signal; cat {} || echo no file; cat /proc/{pid}/environ || echo no \
+             environment",
+            work.join("file").display()
+        );
+        let mut spy = script(&text);
+        spy.attempt = attempt(task);
+        spy
+    };
+    let node = node.restart(|_| {});
+    node.run(&spy(8));
+    let said = node.stdout(attempt(8));
+    let expected = "3000000001\n3000000001\nno signal\nno file\nno environment\n";
+    // The first id of the range is still the victim's, although another agent gave it.
+    assert_eq!(said, expected);
+    assert!(alive(pid));
+    node.run(&spy(9));
+    let refused = node.runtime.launch(&spy(10)).unwrap_err().to_string();
+    assert!(refused.contains("3000000000 to 3000000002"), "{refused}");
+    assert_eq!(node.runtime.observe(&attempt(10)).unwrap(), None, "it can be tried again");
+    node.runtime.forget(&attempt(8)).unwrap();
+    node.run(&spy(10));
+    assert!(node.stdout(attempt(10)).starts_with("3000000001\n"));
+}
+
+#[test]
 fn every_capability_is_stated_with_its_reason() {
     let on = Node::new().runtime.capabilities();
     let off = Node::with(|options| options.cgroup_parent = None).runtime.capabilities();
     for all in [&on, &off] {
-        assert_eq!(all.len(), 5);
+        assert_eq!(all.len(), 6);
         assert!(all.iter().all(|capability| !capability.explanation.is_empty()));
     }
+    let own = off.iter().find(|capability| capability.code == CapabilityCode::OwnUser).unwrap();
+    assert!(!own.enforced && own.explanation.contains("signal each other"), "{own:?}");
     let memory = off.iter().find(|capability| capability.code == CapabilityCode::MemoryLimit).unwrap();
     assert_eq!(
         (memory.enforced, memory.explanation.as_str()),

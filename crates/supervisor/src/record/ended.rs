@@ -21,6 +21,8 @@ pub enum Cause {
     Exited,
     /// The command could not be executed.
     LaunchFailed,
+    /// The machine could not start it: no space, no process, no cgroup.
+    NodeFault,
     /// A stop record asked for it.
     Stopped,
     /// The time limit of the order passed.
@@ -32,9 +34,10 @@ pub enum Cause {
 }
 
 impl Cause {
-    const WORDS: [(Self, &'static str); 6] = [
+    const WORDS: [(Self, &'static str); 7] = [
         (Self::Exited, "exited"),
         (Self::LaunchFailed, "launch_failed"),
+        (Self::NodeFault, "node_fault"),
         (Self::Stopped, "stopped"),
         (Self::TimeLimit, "time_limit"),
         (Self::OutOfMemory, "out_of_memory"),

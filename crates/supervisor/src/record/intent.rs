@@ -12,6 +12,8 @@ pub struct Intent {
     pub attempt: String,
     /// The supervisor that holds it; nothing: it was closed, and nobody will ever start it.
     pub holder: Option<ProcessIdentity>,
+    /// The holder's pipe, by its number among its open files: a byte in it makes it read its records again.
+    pub control: Option<i32>,
 }
 
 impl Intent {
@@ -31,13 +33,15 @@ impl Record for Intent {
         if let Some(holder) = &self.holder {
             holder.write(&mut writer);
         }
+        writer.optional("control", self.control);
         writer.finish()
     }
 
     fn decode(fields: &Fields) -> Result<Self, Damage> {
         let held = fields.optional::<u32>("pid")?.is_some();
         let holder = held.then(|| ProcessIdentity::read(fields)).transpose()?;
-        Ok(Self { attempt: fields.text("attempt")?.to_owned(), holder })
+        let control = fields.optional("control")?;
+        Ok(Self { attempt: fields.text("attempt")?.to_owned(), holder, control })
     }
 }
 
@@ -49,8 +53,8 @@ mod tests {
     #[test]
     fn an_intent_reads_back() {
         let holder = ProcessIdentity { pid: 7, start_ticks: 99, boot: "b".into() };
-        for holder in [Some(holder), None] {
-            let intent = Intent { attempt: "42-0.7.1".into(), holder };
+        for (holder, control) in [(Some(holder), Some(3)), (None, None)] {
+            let intent = Intent { attempt: "42-0.7.1".into(), holder, control };
             assert_eq!(round_trip(&intent), intent);
         }
     }

@@ -114,13 +114,13 @@ fn a_stop_of_an_unknown_attempt_keeps_it_from_ever_starting() {
 }
 
 #[test]
-fn a_launch_that_failed_is_an_end_without_a_process() {
+fn a_launch_that_the_node_could_not_carry_out_is_its_fault_and_an_end_without_a_process() {
     let mut node = Node::new();
     node.order(&diff(token(1, 5), vec![run(id(0, 1), 5)]));
     node.in_flight.clear();
     let decision = node.table.on_launched(id(0, 1), false);
     node.carry_out(&decision);
-    let failed = End::without_process(Reason::LaunchFailed);
+    let failed = End::without_process(Reason::NodeFault);
     assert_eq!(ends(&node.reports()), [(id(0, 1), failed)]);
     node.restart();
     node.connect();

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use paceline_supervisor::{
-    Cause, Ended, Intent, NUDGE_SOCKET_FROM_ATTEMPT, Order, Outcome, ProcessIdentity, RecordError, Running,
-    Stop, publish, read, replace,
+    Cause, Ended, Intent, Order, Outcome, ProcessIdentity, RecordError, Stop, publish, read,
 };
 use rustix::fs::Mode;
 use rustix::process::Signal;
 
-use crate::control::{Control, nudge};
+use crate::control::Control;
 use crate::groups::Groups;
+use crate::news::{Start, tell_end};
 use crate::spawn::{Task, spawn};
 use crate::watch::{Watched, watch};
 
@@ -38,15 +38,15 @@ pub fn supervise(name: &str) -> io::Result<()> {
         return Err(io::Error::other(format!("the order in this folder is for {}", order.attempt)));
     }
     detach()?;
+    let control = Control::open()?;
     let holder = Some(ProcessIdentity::own(&order.boot)?);
-    let intent = Intent { attempt: order.attempt.clone(), holder };
+    let intent = Intent { attempt: order.attempt.clone(), holder, control: Some(control.number()) };
     if !publish(here, &intent)? {
         return Ok(());
     }
-    let ended = run(here, &order).unwrap_or_else(|error| not_started(&error.to_string()));
-    replace(here, &ended)?;
-    nudge(NUDGE_SOCKET_FROM_ATTEMPT, &order.attempt);
-    Ok(())
+    let ended = run(here, &order, &control);
+    let ended = ended.unwrap_or_else(|error| not_started(Cause::NodeFault, &error.to_string()));
+    tell_end(here, &order.attempt, &ended)
 }
 
 /// Own session, so that no terminal's signal meant for the agent arrives here; and what the task leaves
@@ -58,38 +58,38 @@ fn detach() -> io::Result<()> {
     Ok(())
 }
 
-fn run(here: &Path, order: &Order) -> io::Result<Ended> {
-    let control = Control::open(here)?;
-    // The pipe is open now: a stop that was asked for earlier is on disk, a later one will wake us.
+/// An error is the machine's: nothing was executed.
+fn run(here: &Path, order: &Order, control: &Control) -> io::Result<Ended> {
+    // The intent says where our pipe is: a stop that was asked for earlier is on disk, a later one will wake us.
     if read::<Stop>(here).map_err(described)?.is_some() {
-        return Ok(Ended { cause: Cause::Stopped, ..not_started("stopped before it was started") });
+        return Ok(not_started(Cause::Stopped, "stopped before it was started"));
     }
     let groups = Groups::create(order)?;
-    let ended = execute(here, order, &groups, &control);
+    let ended = execute(here, order, &groups, control);
     let left = groups.remove();
-    ended.map(|ended| Ended { message: joined(&ended.message, left.as_deref()), ..ended })
+    Ok(Ended { message: joined(&ended.message, left.as_deref()), ..ended })
 }
 
-fn execute(here: &Path, order: &Order, groups: &Groups, control: &Control) -> io::Result<Ended> {
-    let mut task = spawn(here, order, groups)?;
-    let identity = ProcessIdentity::of(task.pid_u32(), &order.boot)?;
+fn execute(here: &Path, order: &Order, groups: &Groups, control: &Control) -> Ended {
+    let mut task = match spawn(here, order, groups) {
+        Ok(task) => task,
+        Err(error) => return not_started(error.cause(), &error.to_string()),
+    };
     let started_unix_ms = now_unix_ms();
-    replace(here, &Running { task: identity, started_unix_ms })?;
-    nudge(NUDGE_SOCKET_FROM_ATTEMPT, &order.attempt);
-    Ok(match watch(here, order, groups, control, &mut task) {
+    let mut start = Start::new(here, order, task.pid_u32(), started_unix_ms);
+    match watch(here, order, groups, control, &mut task, &mut start) {
         Ok(watched) => ended(&task, &watched, groups, started_unix_ms),
         Err(error) => unwatched(&task, &error, started_unix_ms),
-    })
+    }
 }
 
 /// We failed and killed the task for it: the same to the cell as if we had died.
 fn unwatched(task: &Task, error: &io::Error, started_unix_ms: u64) -> Ended {
     Ended {
         outcome: Outcome::Signal(Signal::KILL.as_raw()),
-        cause: Cause::SupervisorDied,
         pid: task.pid_u32(),
         started_unix_ms,
-        ..not_started(&format!("the supervisor could not go on: {error}"))
+        ..not_started(Cause::SupervisorDied, &format!("the supervisor could not go on: {error}"))
     }
 }
 
@@ -108,11 +108,11 @@ fn ended(task: &Task, watched: &Watched, groups: &Groups, started_unix_ms: u64) 
     Ended { outcome, cause, message, pid: task.pid_u32(), started_unix_ms, ended_unix_ms }
 }
 
-fn not_started(message: &str) -> Ended {
+fn not_started(cause: Cause, message: &str) -> Ended {
     let now = now_unix_ms();
     Ended {
         outcome: Outcome::Code(CODE_NOT_EXECUTED),
-        cause: Cause::LaunchFailed,
+        cause,
         message: message.to_owned(),
         pid: 0,
         started_unix_ms: now,

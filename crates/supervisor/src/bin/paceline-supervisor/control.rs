@@ -1,33 +1,38 @@
-//! How agent and supervisor wake each other: a pipe with a name one way, a datagram the other.
+//! How agent and supervisor wake each other: a pipe one way, a datagram the other.
 //! Neither carries anything that counts; what counts is in the records.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 
-use paceline_supervisor::CONTROL_FIFO;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 /// Wake-ups that are read at once; more of them mean the same.
 const WAKE_BYTES: usize = 64;
 
-/// Our end of the pipe.
-pub struct Control(OwnedFd);
+/// Our pipe. It has no name: an agent opens it through `/proc`, which costs a launch no file.
+pub struct Control {
+    wakes: OwnedFd,
+    /// Held, so that the pipe does not end when an agent goes.
+    _own: OwnedFd,
+}
 
 impl Control {
-    /// Makes the pipe and holds it open, for writing too: it must not end when an agent goes.
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(CONTROL_FIFO);
-        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(Self(rustix::fs::open(&path, flags, Mode::empty())?))
+    /// Makes the pipe.
+    pub fn open() -> io::Result<Self> {
+        let (wakes, own) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        Ok(Self { wakes, _own: own })
+    }
+
+    /// Its number among our open files, for the intent.
+    pub fn number(&self) -> RawFd {
+        self.wakes.as_raw_fd()
     }
 
     /// Forgets the wake-ups that have come.
     pub fn clear(&self) -> io::Result<()> {
         let mut bytes = [0; WAKE_BYTES];
-        match rustix::io::read(&self.0, &mut bytes).map_err(io::Error::from) {
+        match rustix::io::read(&self.wakes, &mut bytes).map_err(io::Error::from) {
             Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),
             _ => Ok(()),
         }
@@ -36,7 +41,7 @@ impl Control {
 
 impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.wakes.as_fd()
     }
 }
 

@@ -4,13 +4,14 @@
 //! has to say goes into records; what they mean is up to the agent.
 //!
 //! ```text
-//! order ─► intent ─► groups ─► spawn ─► running ─► watch ─► end the rest ─► exit ─► nudge
+//! order ─► pipe ─► intent ─► groups ─► spawn ─► running ─► watch ─► end the rest ─► exit ─► nudge
 //! ```
 
 mod attempt;
 mod control;
 mod ending;
 mod groups;
+mod news;
 mod output;
 mod rest;
 mod spawn;

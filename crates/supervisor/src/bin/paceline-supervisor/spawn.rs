@@ -1,5 +1,6 @@
 //! Starting the task: user, groups, limits, pipes, and what goes wrong there, in words.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,11 +9,13 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use paceline_supervisor::{Order, WORK_FOLDER};
+use paceline_supervisor::{Cause, Order, WORK_FOLDER};
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::groups::Groups;
+use crate::rest;
 
 /// The task's user passes through the attempt's folder to its own and sees nothing on the way.
 const ATTEMPT_FOLDER_MODE: u32 = 0o711;
@@ -39,13 +42,47 @@ impl Task {
     }
 }
 
+/// Why there is no task. Which of the two it is decides whether the job is to blame.
+#[derive(Debug)]
+pub enum SpawnError {
+    /// The command of the order cannot be executed, here or on any node like this one.
+    Command(String),
+    /// The machine does not give what it takes: memory, a process, an open file, a group.
+    Machine(io::Error),
+}
+
+impl SpawnError {
+    /// The cause in the exit record.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Command(_) => Cause::LaunchFailed,
+            Self::Machine(_) => Cause::NodeFault,
+        }
+    }
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(message) => f.write_str(message),
+            Self::Machine(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for SpawnError {
+    fn from(error: io::Error) -> Self {
+        Self::Machine(error)
+    }
+}
+
 /// Executes the command of the order.
 ///
 /// # Errors
 /// With a message that names the command and the kernel's answer.
-pub fn spawn(folder: &Path, order: &Order, groups: &Groups) -> io::Result<Task> {
+pub fn spawn(folder: &Path, order: &Order, groups: &Groups) -> Result<Task, SpawnError> {
     let Some((program, arguments)) = order.run.split_first() else {
-        return Err(io::Error::other("the order names no command"));
+        return Err(SpawnError::Command("the order names no command".to_owned()));
     };
     make_work_folder(folder, order)?;
     let mut command = Command::new(program);
@@ -57,16 +94,51 @@ pub fn spawn(folder: &Path, order: &Order, groups: &Groups) -> io::Result<Task> 
         command.uid(user.uid).gid(user.gid);
     }
     before_exec(&mut command, groups.join_files()?, order.umask);
-    let child =
-        command.spawn().map_err(|error| io::Error::new(error.kind(), explain(order, program, &error)))?;
-    task(child)
+    let child = command.spawn().map_err(|error| {
+        let message = explain(order, program, &error);
+        match is_of_the_command(&error) {
+            true => SpawnError::Command(message),
+            false => SpawnError::Machine(io::Error::new(error.kind(), message)),
+        }
+    })?;
+    task(child, groups)
 }
 
-fn task(mut child: Child) -> io::Result<Task> {
+/// Whether the kernel's answer is about the program and its arguments. What is not in the list is about the
+/// machine: a job must not fail for an answer that nobody thought of.
+fn is_of_the_command(error: &io::Error) -> bool {
+    let of_the_command = [
+        Errno::NOENT,
+        Errno::ACCESS,
+        Errno::NOEXEC,
+        Errno::NOTDIR,
+        Errno::ISDIR,
+        Errno::LOOP,
+        Errno::NAMETOOLONG,
+        Errno::TOOBIG,
+        Errno::INVAL,
+        Errno::TXTBSY,
+        Errno::LIBBAD,
+    ];
+    match Errno::from_io_error(error) {
+        Some(answer) => of_the_command.contains(&answer),
+        // An argument with a zero byte never reaches the kernel.
+        None => error.kind() == io::ErrorKind::InvalidInput,
+    }
+}
+
+/// A task that cannot be watched must not run.
+fn task(mut child: Child, groups: &Groups) -> Result<Task, SpawnError> {
     let pid = Pid::from_child(&child);
+    let ended = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
+        // Not reaped yet, so the id is the child's.
+        _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        rest::end(groups);
+        io::Error::from(error)
+    })?;
     Ok(Task {
         pid,
-        ended: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
+        ended,
         stdout: child.stdout.take().map(OwnedFd::from),
         stderr: child.stderr.take().map(OwnedFd::from),
     })
@@ -113,4 +185,21 @@ fn explain(order: &Order, program: &str, error: &io::Error) -> String {
         error.kind() == io::ErrorKind::NotFound && program.contains('/') && Path::new(program).exists();
     let hint = if script { ": the file is there, its interpreter is not" } else { "" };
     format!("cannot execute `{program}`{user}: {error}{hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_the_program_is_the_jobs_and_everything_else_the_machines() {
+        let nul = Command::new("a\0b").spawn().unwrap_err();
+        assert!(is_of_the_command(&nul));
+        for answer in [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC, Errno::TOOBIG] {
+            assert!(is_of_the_command(&answer.into()), "{answer}");
+        }
+        for answer in [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::IO] {
+            assert!(!is_of_the_command(&answer.into()), "{answer}");
+        }
+    }
 }

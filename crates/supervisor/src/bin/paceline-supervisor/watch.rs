@@ -13,12 +13,13 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use crate::control::Control;
 use crate::ending::{Act, Ending};
 use crate::groups::Groups;
+use crate::news::{self, Start};
 use crate::output::{Output, READ_BYTES};
 use crate::rest;
 use crate::spawn::Task;
 
 /// How often zombies of processes that the task abandoned are reaped while it runs. They cost nothing but
-/// their ids.
+/// their ids. As often the stop record is read without a wake-up, for one can be lost.
 const REAP_EVERY: Duration = Duration::from_secs(10);
 
 /// How it went.
@@ -41,11 +42,16 @@ pub fn watch(
     groups: &Groups,
     control: &Control,
     task: &mut Task,
+    start: &mut Start<'_>,
 ) -> io::Result<Watched> {
+    start.tell();
     let mut buffer = vec![0; READ_BYTES];
-    let mut outputs = outputs(folder, order, task)?;
     let mut ending = Ending::new(order.time_limit_ms, order.grace_ms);
-    let followed = follow(folder, &mut ending, control, task, &mut outputs, &mut buffer);
+    let mut outputs = Vec::new();
+    let followed = open_outputs(folder, order, task).and_then(|opened| {
+        outputs = opened;
+        follow(folder, &mut ending, control, task, &mut outputs, &mut buffer, start)
+    });
     // The id of the group is taken until the task is reaped, so this cannot reach strangers.
     _ = kill_process_group(task.pid, Signal::KILL);
     let outcome = reap(task.pid)?;
@@ -63,18 +69,23 @@ fn follow(
     task: &Task,
     outputs: &mut [Output],
     buffer: &mut [u8],
+    start: &mut Start<'_>,
 ) -> io::Result<Option<String>> {
     let began = Instant::now();
     let mut damage = None;
     let mut reaped = began;
     loop {
-        let woken = wait(task, control, outputs, timeout(ending, began))?;
+        let woken = wait(task, control, outputs, timeout(ending, began, start))?;
         outputs.iter_mut().for_each(|output| output.pump(buffer));
         if woken.ended {
             return Ok(damage);
         }
+        start.tell();
+        let look = reaped.elapsed() >= REAP_EVERY;
         if woken.control {
             control.clear()?;
+        }
+        if woken.control || look {
             damage = heed(folder, ending, elapsed_ms(began)).or(damage);
         }
         match ending.act(elapsed_ms(began)) {
@@ -82,14 +93,14 @@ fn follow(
             Act::Terminate => terminate(task.pid),
             Act::Kill => _ = kill_process_group(task.pid, Signal::KILL),
         }
-        if reaped.elapsed() >= REAP_EVERY {
+        if look {
             rest::reap_strays(task.pid);
             reaped = Instant::now();
         }
     }
 }
 
-fn outputs(folder: &Path, order: &Order, task: &mut Task) -> io::Result<Vec<Output>> {
+fn open_outputs(folder: &Path, order: &Order, task: &mut Task) -> io::Result<Vec<Output>> {
     let pipes = [(LogStream::Stdout, task.stdout.take()), (LogStream::Stderr, task.stderr.take())];
     let open = pipes.into_iter().filter_map(|(stream, pipe)| Some((stream, pipe?)));
     open.map(|(stream, pipe)| Output::new(folder, stream, order.logs, pipe)).collect()
@@ -116,9 +127,10 @@ fn wait(task: &Task, control: &Control, outputs: &[Output], timeout: Duration) -
     Ok(Woken { ended: !sources[0].revents().is_empty(), control: !sources[1].revents().is_empty() })
 }
 
-fn timeout(ending: &Ending, began: Instant) -> Duration {
+fn timeout(ending: &Ending, began: Instant, start: &Start<'_>) -> Duration {
+    let most = if start.is_open() { news::TRY_EVERY } else { REAP_EVERY };
     let due = ending.due_at_ms().map(|at| Duration::from_millis(at.saturating_sub(elapsed_ms(began))));
-    due.map_or(REAP_EVERY, |due| due.min(REAP_EVERY))
+    due.map_or(most, |due| due.min(most))
 }
 
 /// Reads the stop record. A damaged one still says that somebody wants an end.
