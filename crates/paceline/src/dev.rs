@@ -8,6 +8,7 @@
 
 mod cell_file;
 mod plan;
+mod presence;
 mod process;
 mod ready;
 
@@ -25,7 +26,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use cell_file::OPERATOR_CREDENTIALS;
 use plan::Plan;
 pub use plan::{Part, Size};
+use presence::Presence;
 use process::Tie;
+
+use crate::cli::Output;
+use crate::output;
 
 /// How long a part may take to end after SIGTERM: a master hands its leadership over first.
 const END_GRACE: Duration = Duration::from_secs(10);
@@ -43,39 +48,50 @@ pub struct DevOptions {
     pub restart: bool,
     /// Start this part of an existing cell again, and nothing else.
     pub only: Option<Part>,
+    /// End when standard input ends.
+    pub exit_with_stdin: bool,
 }
 
-/// Runs a cell until it is asked to end.
-pub async fn run(options: DevOptions) -> Result<()> {
+/// Runs a cell until it is asked to end, or starts one part of it again.
+pub async fn run(options: DevOptions, format: Output) -> Result<()> {
+    let resolve =
+        || options.dir.canonicalize().with_context(|| format!("cannot find {}", options.dir.display()));
+    if let Some(part) = options.only {
+        return start_again(&resolve()?, part, format);
+    }
     fs::create_dir_all(&options.dir).with_context(|| format!("cannot create {}", options.dir.display()))?;
-    let dir = options.dir.canonicalize().with_context(|| format!("cannot find {}", options.dir.display()))?;
-    match options.only {
-        Some(part) => start_again(&dir, part),
-        None => run_cell(&dir, &options).await,
-    }
+    run_cell(&resolve()?, &options).await
 }
 
-/// Starts one part of an existing cell again and leaves it running.
-fn start_again(dir: &Path, part: Part) -> Result<()> {
-    let plan = Plan::load(dir)?.with_context(|| format!("{} holds no cell", dir.display()))?;
+/// Starts one part of an existing cell again and leaves it running: as long as the rest of the cell, where that runs.
+fn start_again(dir: &Path, part: Part, format: Output) -> Result<()> {
+    let plan = Plan::load(dir)?.with_context(|| format!("--dir: {} holds no cell", dir.display()))?;
     if !plan.parts().contains(&part) {
-        bail!("the cell has no {}", part.name());
+        let parts: Vec<String> = plan.parts().into_iter().map(Part::argument).collect();
+        bail!("--only: the cell has no {}: expected one of {}", part.argument(), parts.join(", "));
     }
-    let mut pids = cell_file::load_pids(dir, &plan);
-    if let Some(&pid) = pids.get(&part)
-        && process::is_part(pid, dir, part)
-    {
-        bail!("{} runs already, as process {pid}", part.name());
-    }
-    let child = process::start(dir, &plan, part, Tie::None)?;
-    let pid = child.id().context("the process ended at once")?;
-    pids.insert(part, pid);
-    cell_file::store(dir, &plan, &pids)?;
-    println!("{} started as process {pid}", part.name());
-    Ok(())
+    let pid = cell_file::change(dir, &plan, |pids| {
+        if let Some(&pid) = pids.get(&part)
+            && process::is_part(pid, dir, part)
+        {
+            bail!("--only: {} runs already, as process {pid}", part.name());
+        }
+        let tie = Presence::find(dir)?.map_or(Tie::None, Tie::ToPipe);
+        let child = process::start(dir, &plan, part, tie)?;
+        let pid = child.id().context("the process ended at once")?;
+        pids.insert(part, pid);
+        Ok(pid)
+    })?;
+    let text = format!("{} started as process {pid}", part.name());
+    output::message(
+        format,
+        &text,
+        &serde_json::json!({"part": part.argument(), "name": part.name(), "pid": pid}),
+    )
 }
 
 async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
+    let _presence = Presence::take(dir)?;
     let plan = make_plan(dir, options.size)?;
     let stray = cell_file::load_pids(dir, &plan);
     if let Some((part, pid)) = stray.iter().find(|&(part, pid)| process::is_part(*pid, dir, *part)) {
@@ -86,7 +102,7 @@ async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
     }
     make_credentials(dir, &plan)?;
     let mut cell = Running { dir: dir.to_owned(), plan, pids: BTreeMap::new(), children: JoinSet::new() };
-    let outcome = cell.run(options.restart).await;
+    let outcome = cell.run(options).await;
     cell.end().await;
     outcome
 }
@@ -136,12 +152,13 @@ struct Running {
 }
 
 impl Running {
-    async fn run(&mut self, restart: bool) -> Result<()> {
+    async fn run(&mut self, options: &DevOptions) -> Result<()> {
         for part in self.plan.parts() {
             self.start(part)?;
         }
         self.store()?;
-        let mut asked_to_end = std::pin::pin!(crate::shutdown::asked_to_end());
+        let asked_to_end = crate::shutdown::asked_to_end_or_stdin(options.exit_with_stdin);
+        let mut asked_to_end = std::pin::pin!(asked_to_end);
         let ready = ready::wait(self.dir.clone(), self.plan.clone());
         let mut ready = std::pin::pin!(ready);
         let mut is_ready = false;
@@ -151,11 +168,12 @@ impl Running {
                 outcome = &mut ready, if !is_ready => {
                     outcome?;
                     is_ready = true;
-                    println!("ready");
+                    eprintln!("in another terminal: export PACELINE_CELL={}", self.dir.display());
+                    output::print("ready")?;
                 }
                 Some(ended) = self.children.join_next(), if !self.children.is_empty() => {
                     let (part, how) = ended.context("a task that waits for a process failed")?;
-                    self.ended(part, &how, restart, is_ready).await?;
+                    self.ended(part, &how, options.restart, is_ready).await?;
                 }
             }
         }
@@ -190,7 +208,9 @@ impl Running {
         if restart {
             sleep(RESTART_PAUSE).await;
             self.start(part)?;
-        } else if !is_ready {
+        } else if is_ready {
+            eprintln!("start it again: paceline dev --dir {} --only {}", self.dir.display(), part.argument());
+        } else {
             bail!(
                 "{} ended before the cell was ready: {how}\n{}",
                 part.name(),
@@ -201,11 +221,12 @@ impl Running {
     }
 
     /// Keeps pids of parts that `--only` started.
-    fn store(&mut self) -> Result<()> {
-        let mut pids = cell_file::load_pids(&self.dir, &self.plan);
-        pids.retain(|part, pid| process::is_part(*pid, &self.dir, *part));
-        pids.extend(self.pids.iter().map(|(part, pid)| (*part, *pid)));
-        cell_file::store(&self.dir, &self.plan, &pids)
+    fn store(&self) -> Result<()> {
+        cell_file::change(&self.dir, &self.plan, |pids| {
+            pids.retain(|part, pid| process::is_part(*pid, &self.dir, *part));
+            pids.extend(self.pids.iter().map(|(part, pid)| (*part, *pid)));
+            Ok(())
+        })
     }
 
     /// Ends everything: agents first, so that they see their tasks end, then tasks, shards, masters.
@@ -223,7 +244,11 @@ impl Running {
         self.end_parts(pids.iter().filter(|(part, _)| matches!(part, Part::Shard(_)))).await;
         self.end_parts(pids.iter().filter(|(part, _)| matches!(part, Part::Master(_)))).await;
         self.pids.clear();
-        if let Err(error) = cell_file::store(&self.dir, &self.plan, &BTreeMap::new()) {
+        let forget = |pids: &mut BTreeMap<Part, u32>| {
+            pids.clear();
+            Ok(())
+        };
+        if let Err(error) = cell_file::change(&self.dir, &self.plan, forget) {
             eprintln!("{error:#}");
         }
     }

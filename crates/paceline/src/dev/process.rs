@@ -11,10 +11,12 @@ use tokio::process::{Child, Command};
 use super::plan::{Part, Plan, loopback};
 
 /// How a part is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Tie {
     /// It ends when this process ends, however this process ends.
     ToThisProcess,
+    /// It ends when another process ends, which holds the other end of this pipe.
+    ToPipe(File),
     /// It goes on by itself.
     None,
 }
@@ -29,6 +31,7 @@ pub fn start(dir: &Path, plan: &Plan, part: Part, tie: Tie) -> Result<Child> {
     match tie {
         // The part ends when its standard input does: a pipe that this process holds does so even after SIGKILL.
         Tie::ToThisProcess => command.arg("--exit-with-stdin").stdin(Stdio::piped()),
+        Tie::ToPipe(pipe) => command.arg("--exit-with-stdin").stdin(pipe),
         Tie::None => command.stdin(Stdio::null()),
     };
     // A group of its own: Ctrl-C reaches this process only, which then ends the parts in order.
