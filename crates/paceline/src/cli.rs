@@ -90,14 +90,18 @@ pub struct DevArgs {
     #[arg(long)]
     restart: bool,
     /// Start only this part of the cell in DIR again, as in master:2, shard:1 or agent:3.
-    #[arg(long, value_name = "PART", conflicts_with = "restart")]
+    #[arg(long, value_name = "PART", conflicts_with_all = ["restart", "exit_with_stdin"])]
     only: Option<Part>,
+    /// End when standard input ends.
+    #[arg(long)]
+    exit_with_stdin: bool,
 }
 
 impl From<DevArgs> for DevOptions {
     fn from(args: DevArgs) -> Self {
         let size = Size { masters: args.masters, shards: args.shards, agents: args.agents };
-        Self { dir: args.dir, size, restart: args.restart, only: args.only }
+        let DevArgs { dir, restart, only, exit_with_stdin, .. } = args;
+        Self { dir, size, restart, only, exit_with_stdin }
     }
 }
 

@@ -8,29 +8,26 @@
 
 mod cell_file;
 mod plan;
+mod presence;
 mod process;
 mod ready;
+mod running;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use paceline_identity::{Authority, CERTIFICATE_LIFE, Role};
-use tokio::process::Child;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
 
 use cell_file::OPERATOR_CREDENTIALS;
 use plan::Plan;
 pub use plan::{Part, Size};
+use presence::Presence;
 use process::Tie;
+use running::Running;
 
-/// How long a part may take to end after SIGTERM: a master hands its leadership over first.
-const END_GRACE: Duration = Duration::from_secs(10);
-/// How long a part that ended stays away with `--restart`: long enough not to burn a core on one that cannot start.
-const RESTART_PAUSE: Duration = Duration::from_millis(500);
+use crate::cli::Output;
+use crate::output;
 
 /// What `paceline dev` was asked for.
 #[derive(Clone, Debug)]
@@ -43,39 +40,50 @@ pub struct DevOptions {
     pub restart: bool,
     /// Start this part of an existing cell again, and nothing else.
     pub only: Option<Part>,
+    /// End when standard input ends.
+    pub exit_with_stdin: bool,
 }
 
-/// Runs a cell until it is asked to end.
-pub async fn run(options: DevOptions) -> Result<()> {
+/// Runs a cell until it is asked to end, or starts one part of it again.
+pub async fn run(options: DevOptions, format: Output) -> Result<()> {
+    let resolve =
+        || options.dir.canonicalize().with_context(|| format!("cannot find {}", options.dir.display()));
+    if let Some(part) = options.only {
+        return start_again(&resolve()?, part, format);
+    }
     fs::create_dir_all(&options.dir).with_context(|| format!("cannot create {}", options.dir.display()))?;
-    let dir = options.dir.canonicalize().with_context(|| format!("cannot find {}", options.dir.display()))?;
-    match options.only {
-        Some(part) => start_again(&dir, part),
-        None => run_cell(&dir, &options).await,
-    }
+    run_cell(&resolve()?, &options).await
 }
 
-/// Starts one part of an existing cell again and leaves it running.
-fn start_again(dir: &Path, part: Part) -> Result<()> {
-    let plan = Plan::load(dir)?.with_context(|| format!("{} holds no cell", dir.display()))?;
+/// Starts one part of an existing cell again and leaves it running: as long as the rest of the cell, where that runs.
+fn start_again(dir: &Path, part: Part, format: Output) -> Result<()> {
+    let plan = Plan::load(dir)?.with_context(|| format!("--dir: {} holds no cell", dir.display()))?;
     if !plan.parts().contains(&part) {
-        bail!("the cell has no {}", part.name());
+        let parts: Vec<String> = plan.parts().into_iter().map(Part::argument).collect();
+        bail!("--only: the cell has no {}: expected one of {}", part.argument(), parts.join(", "));
     }
-    let mut pids = cell_file::load_pids(dir, &plan);
-    if let Some(&pid) = pids.get(&part)
-        && process::is_part(pid, dir, part)
-    {
-        bail!("{} runs already, as process {pid}", part.name());
-    }
-    let child = process::start(dir, &plan, part, Tie::None)?;
-    let pid = child.id().context("the process ended at once")?;
-    pids.insert(part, pid);
-    cell_file::store(dir, &plan, &pids)?;
-    println!("{} started as process {pid}", part.name());
-    Ok(())
+    let pid = cell_file::change(dir, &plan, |pids| {
+        if let Some(&pid) = pids.get(&part)
+            && process::is_part(pid, dir, part)
+        {
+            bail!("--only: {} runs already, as process {pid}", part.name());
+        }
+        let tie = Presence::find(dir)?.map_or(Tie::None, Tie::ToPipe);
+        let child = process::start(dir, &plan, part, tie)?;
+        let pid = child.id().context("the process ended at once")?;
+        pids.insert(part, pid);
+        Ok(pid)
+    })?;
+    let text = format!("{} started as process {pid}", part.name());
+    output::message(
+        format,
+        &text,
+        &serde_json::json!({"part": part.argument(), "name": part.name(), "pid": pid}),
+    )
 }
 
 async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
+    let _presence = Presence::take(dir)?;
     let plan = make_plan(dir, options.size)?;
     let stray = cell_file::load_pids(dir, &plan);
     if let Some((part, pid)) = stray.iter().find(|&(part, pid)| process::is_part(*pid, dir, *part)) {
@@ -85,8 +93,8 @@ async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
         );
     }
     make_credentials(dir, &plan)?;
-    let mut cell = Running { dir: dir.to_owned(), plan, pids: BTreeMap::new(), children: JoinSet::new() };
-    let outcome = cell.run(options.restart).await;
+    let mut cell = Running::new(dir, plan);
+    let outcome = cell.run(options).await;
     cell.end().await;
     outcome
 }
@@ -124,136 +132,4 @@ fn make_credentials(dir: &Path, plan: &Plan) -> Result<()> {
         fs::create_dir_all(part.data_folder(dir))?;
     }
     Ok(())
-}
-
-/// The processes of a cell.
-struct Running {
-    dir: PathBuf,
-    plan: Plan,
-    pids: BTreeMap<Part, u32>,
-    /// One task per process; it yields the part when the process has ended.
-    children: JoinSet<(Part, String)>,
-}
-
-impl Running {
-    async fn run(&mut self, restart: bool) -> Result<()> {
-        for part in self.plan.parts() {
-            self.start(part)?;
-        }
-        self.store()?;
-        let mut asked_to_end = std::pin::pin!(crate::shutdown::asked_to_end());
-        let ready = ready::wait(self.dir.clone(), self.plan.clone());
-        let mut ready = std::pin::pin!(ready);
-        let mut is_ready = false;
-        loop {
-            tokio::select! {
-                () = &mut asked_to_end => return Ok(()),
-                outcome = &mut ready, if !is_ready => {
-                    outcome?;
-                    is_ready = true;
-                    println!("ready");
-                }
-                Some(ended) = self.children.join_next(), if !self.children.is_empty() => {
-                    let (part, how) = ended.context("a task that waits for a process failed")?;
-                    self.ended(part, &how, restart, is_ready).await?;
-                }
-            }
-        }
-    }
-
-    fn start(&mut self, part: Part) -> Result<()> {
-        let mut child: Child = process::start(&self.dir, &self.plan, part, Tie::ToThisProcess)?;
-        let pid = child.id().context("the process ended at once")?;
-        self.pids.insert(part, pid);
-        self.children.spawn(async move {
-            // Keeps the pipe that the part's life hangs on: waiting would close it.
-            let held = child.stdin.take();
-            let how = match child.wait().await {
-                Ok(status) => status.to_string(),
-                Err(error) => error.to_string(),
-            };
-            drop(held);
-            (part, how)
-        });
-        Ok(())
-    }
-
-    /// A part has ended: bring it back, or say so and go on. Before the cell is ready, it is an error.
-    async fn ended(&mut self, part: Part, how: &str, restart: bool, is_ready: bool) -> Result<()> {
-        let ours = self.pids.remove(&part);
-        // `--only` may have started it again meanwhile; then the file names another process.
-        let now = cell_file::load_pids(&self.dir, &self.plan).get(&part).copied();
-        if now != ours && now.is_some_and(|pid| process::is_part(pid, &self.dir, part)) {
-            return Ok(());
-        }
-        eprintln!("{} ended: {how}; its log is {}", part.name(), part.log_file(&self.dir).display());
-        if restart {
-            sleep(RESTART_PAUSE).await;
-            self.start(part)?;
-        } else if !is_ready {
-            bail!(
-                "{} ended before the cell was ready: {how}\n{}",
-                part.name(),
-                ready::log_tail(&self.dir, part)
-            );
-        }
-        self.store()
-    }
-
-    /// Keeps pids of parts that `--only` started.
-    fn store(&mut self) -> Result<()> {
-        let mut pids = cell_file::load_pids(&self.dir, &self.plan);
-        pids.retain(|part, pid| process::is_part(*pid, &self.dir, *part));
-        pids.extend(self.pids.iter().map(|(part, pid)| (*part, *pid)));
-        cell_file::store(&self.dir, &self.plan, &pids)
-    }
-
-    /// Ends everything: agents first, so that they see their tasks end, then tasks, shards, masters.
-    async fn end(&mut self) {
-        let mut pids = cell_file::load_pids(&self.dir, &self.plan);
-        pids.extend(self.pids.iter().map(|(part, pid)| (*part, *pid)));
-        pids.retain(|part, pid| process::is_part(*pid, &self.dir, *part));
-        let is_agent = |part: &Part| matches!(part, Part::Agent(_));
-        self.end_parts(pids.iter().filter(|(part, _)| is_agent(part))).await;
-        for part in self.plan.parts().into_iter().filter(is_agent) {
-            if let Err(error) = self.end_tasks(part).await {
-                eprintln!("cannot end the tasks of {}: {error:#}", part.name());
-            }
-        }
-        self.end_parts(pids.iter().filter(|(part, _)| matches!(part, Part::Shard(_)))).await;
-        self.end_parts(pids.iter().filter(|(part, _)| matches!(part, Part::Master(_)))).await;
-        self.pids.clear();
-        if let Err(error) = cell_file::store(&self.dir, &self.plan, &BTreeMap::new()) {
-            eprintln!("{error:#}");
-        }
-    }
-
-    /// Tasks outlive their agent, but not the cell that was started for a look.
-    async fn end_tasks(&self, part: Part) -> Result<()> {
-        let (cell, name, data) = (self.plan.cell.clone(), part.name(), part.data_folder(&self.dir));
-        let supervisor = crate::roles::supervisor()?;
-        let end = move || paceline_agent::end_tasks(&cell, &name, &data, &supervisor);
-        tokio::task::spawn_blocking(end).await.context("ending tasks failed")??;
-        Ok(())
-    }
-
-    async fn end_parts(&mut self, parts: impl Iterator<Item = (&Part, &u32)>) {
-        let parts: Vec<(Part, u32)> = parts.map(|(part, pid)| (*part, *pid)).collect();
-        parts.iter().for_each(|(_, pid)| process::terminate(*pid));
-        let deadline = Instant::now() + END_GRACE;
-        while parts.iter().any(|(part, pid)| process::is_part(*pid, &self.dir, *part)) {
-            // Reaps children; parts that `--only` started are nobody's children here, so look again soon.
-            let pause = Instant::now() + Duration::from_millis(50);
-            let _ = timeout_at(pause.min(deadline), self.children.join_next()).await;
-            sleep(Duration::from_millis(5)).await;
-            if Instant::now() >= deadline {
-                for (part, pid) in parts.iter().filter(|(part, pid)| process::is_part(*pid, &self.dir, *part))
-                {
-                    eprintln!("{} did not end within {END_GRACE:?} and is killed", part.name());
-                    process::kill(*pid);
-                }
-                return;
-            }
-        }
-    }
 }

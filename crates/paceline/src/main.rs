@@ -57,7 +57,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Shard(_) => bail!("shard: give --listen and --master to run one, or list or remove"),
         Command::Agent(options) => roles::agent(options).await.map(|()| ExitCode::SUCCESS),
-        Command::Dev(options) => dev::run(options.into()).await.map(|()| ExitCode::SUCCESS),
+        Command::Dev(options) => dev::run(options.into(), cli.cell.output).await.map(|()| ExitCode::SUCCESS),
         Command::Ca(command) => ca::run(command, cli.cell.output).map(|()| ExitCode::SUCCESS),
         Command::Job(command) => commands::job::run(command, &cli.cell).await,
         Command::Node(command) => commands::node::run(command, &cli.cell).await,

@@ -21,7 +21,8 @@ use crate::workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  demo [--json]   set up, build, start a cell, run a job in it, check the result
+  demo [--json]   set up, build, start a cell, run a batch in it, kill its leader, a shard and
+                  an agent meanwhile, check everything
                   (--json: the summary once more, as JSON on the last line)
   test            set up, build, run every test, then tidy
   ci              test, and before it formatting and clippy

@@ -13,13 +13,14 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
+pub use self::files::read_tree;
 use crate::workspace::Workspace;
 
 const ARCHITECTURE: &str = "docs/ARCHITECTURE.md";
 
 /// Prints every problem and fails if there is one. Notes (a file that grows long) do not fail.
 pub fn run(workspace: &Workspace) -> Result<()> {
-    let files = files::read_tree(&workspace.root)?;
+    let files = read_tree(&workspace.root)?;
     let architecture = fs::read_to_string(workspace.root.join(ARCHITECTURE))
         .with_context(|| format!("could not read {ARCHITECTURE}"))?;
     let crates = arrows::crates_of(&workspace.metadata()?)?;

@@ -31,10 +31,15 @@ impl Workspace {
         }
     }
 
-    /// The cargo that runs us, started in the root.
+    /// The cargo that runs us, started in the root, as a person's shell would start it: build scripts that read the
+    /// variables that cargo sets for us would run again for each of us in turn, and half of the workspace with them.
     pub fn cargo(&self) -> Command {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
+        let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for name in ours.filter(|name| is_of_a_package(name)) {
+            cargo.env_remove(name);
+        }
         cargo
     }
 
@@ -61,6 +66,13 @@ impl Workspace {
         locked_version_in(&lock, package)
             .with_context(|| format!("{} does not pin {package}", path.display()))
     }
+}
+
+/// Variables in which `cargo run` tells a program about its own package.
+fn is_of_a_package(name: &str) -> bool {
+    let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
+        || matches!(name, "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE" | "OUT_DIR")
 }
 
 /// The folder that outlives clones and target folders.
@@ -105,6 +117,17 @@ mod tests {
         assert_eq!(locked_version_in(LOCK, "alpha").as_deref(), Some("1.2.3"));
         assert_eq!(locked_version_in(LOCK, "alpha-sys").as_deref(), Some("0.19.0+11.8.1"));
         assert_eq!(locked_version_in(LOCK, "alph"), None);
+    }
+
+    #[test]
+    fn cargo_is_started_without_what_cargo_says_about_this_package() {
+        let cargo = Workspace::locate().unwrap().cargo();
+        // Set for this test as for any program that cargo runs.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let removed: Vec<_> =
+            cargo.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        assert!(removed.contains(&std::ffi::OsStr::new("CARGO_MANIFEST_DIR")), "{removed:?}");
+        assert!(!is_of_a_package("CARGO_TARGET_DIR") && !is_of_a_package("CARGO_HOME"));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! `DIR/cell.json`: where the parts of a development cell are right now. Scripts and the CLI find the cell by it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::plan::{Part, Plan, loopback, replace_file};
@@ -48,8 +49,23 @@ struct AgentEntry {
 /// Where the operator's credentials are, in the cell's folder.
 pub const OPERATOR_CREDENTIALS: &str = "credentials/operator";
 
+/// Changes the pids in the file. Of two processes that do so at once, one waits: none of the changes is lost.
+pub fn change<T>(
+    dir: &Path,
+    plan: &Plan,
+    change: impl FnOnce(&mut BTreeMap<Part, u32>) -> Result<T>,
+) -> Result<T> {
+    let path = dir.join("cell.lock");
+    let lock = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    let _held = lock.with_context(|| format!("cannot lock {}", path.display()))?;
+    let mut pids = load_pids(dir, plan);
+    let changed = change(&mut pids)?;
+    store(dir, plan, &pids)?;
+    Ok(changed)
+}
+
 /// Writes the file anew; a part without a pid does not run.
-pub fn store(dir: &Path, plan: &Plan, pids: &BTreeMap<Part, u32>) -> Result<()> {
+fn store(dir: &Path, plan: &Plan, pids: &BTreeMap<Part, u32>) -> Result<()> {
     let data = |part: Part| part.data_folder(dir).display().to_string();
     let masters = plan.masters.iter().map(|master| {
         let part = Part::Master(master.id);
@@ -110,7 +126,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let plan = Plan::new(Size { masters: 1, shards: 1, agents: 2 }, 2_000, 4 << 30).expect("ports");
         let pids = BTreeMap::from([(Part::Master(1), 11), (Part::Agent(2), 22)]);
-        store(dir.path(), &plan, &pids).expect("writable");
+        let fill = |now: &mut BTreeMap<Part, u32>| {
+            now.extend(pids.clone());
+            Ok(())
+        };
+        change(dir.path(), &plan, fill).expect("writable");
         assert_eq!(load_pids(dir.path(), &plan), pids);
         let text = std::fs::read_to_string(dir.path().join("cell.json")).expect("there");
         let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");

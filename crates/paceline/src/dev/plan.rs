@@ -148,6 +148,15 @@ impl Part {
         }
     }
 
+    /// As `--only` names it.
+    pub fn argument(self) -> String {
+        match self {
+            Self::Master(id) => format!("master:{id}"),
+            Self::Shard(id) => format!("shard:{id}"),
+            Self::Agent(id) => format!("agent:{id}"),
+        }
+    }
+
     /// Its folder in the cell's.
     pub fn folder(self, dir: &Path) -> PathBuf {
         let kind = match self {
@@ -226,7 +235,9 @@ mod tests {
 
     #[test]
     fn a_part_is_named_as_on_the_command_line() {
-        assert_eq!("master:2".parse::<Part>().expect("valid"), Part::Master(2));
+        for part in [Part::Master(2), Part::Shard(1), Part::Agent(64)] {
+            assert_eq!(part.argument().parse::<Part>().expect("valid"), part);
+        }
         for bad in ["master", "master:x", "pool:1"] {
             assert!(bad.parse::<Part>().is_err(), "{bad}");
         }

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,11 +11,17 @@ use tokio::process::{Child, Command};
 
 use super::plan::{Part, Plan, loopback};
 
+/// Looks at a process that has no words yet, a millisecond apart: executing a program takes far less.
+const EXEC_LOOKS: u32 = 100;
+const EXEC_PAUSE: Duration = Duration::from_millis(1);
+
 /// How a part is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Tie {
     /// It ends when this process ends, however this process ends.
     ToThisProcess,
+    /// It ends when another process ends, which holds the other end of this pipe.
+    ToPipe(File),
     /// It goes on by itself.
     None,
 }
@@ -29,6 +36,7 @@ pub fn start(dir: &Path, plan: &Plan, part: Part, tie: Tie) -> Result<Child> {
     match tie {
         // The part ends when its standard input does: a pipe that this process holds does so even after SIGKILL.
         Tie::ToThisProcess => command.arg("--exit-with-stdin").stdin(Stdio::piped()),
+        Tie::ToPipe(pipe) => command.arg("--exit-with-stdin").stdin(pipe),
         Tie::None => command.stdin(Stdio::null()),
     };
     // A group of its own: Ctrl-C reaches this process only, which then ends the parts in order.
@@ -108,7 +116,25 @@ fn signal(pid: u32, signal: Signal) {
 
 /// Whether a pid is a part of the cell in this folder: pids are used again, names on the command line tell.
 pub fn is_part(pid: u32, dir: &Path, part: Part) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let folder = part.folder(dir).display().to_string();
-    line.split(|byte| *byte == 0).any(|word| word.starts_with(folder.as_bytes()))
+    for _ in 0..EXEC_LOOKS {
+        let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+        if !line.is_empty() {
+            return line.split(|byte| *byte == 0).any(|word| word.starts_with(folder.as_bytes()));
+        }
+        // Between the kernel's letting go of the old program and its having the new one's words there are none.
+        if has_ended(pid) {
+            return false;
+        }
+        std::thread::sleep(EXEC_PAUSE);
+    }
+    false
+}
+
+/// Whether a process has ended; one that was not waited for yet has.
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses and may hold anything.
+    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, None | Some(None | Some('Z' | 'X')))
 }

@@ -1,21 +1,27 @@
 //! The demo's cell: `paceline dev` in a folder of its own, started, watched and ended.
 //!
-//! Ending it is a check too: a process of the cell that is left afterwards is an error, and is killed.
-//! Knows nothing about jobs.
+//! Ending it is a check too: a process of the cell that is left afterwards is an error, and is killed. It ends with us
+//! even if we are killed. Knows nothing about jobs.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
+use super::cli::Cli;
+use super::folder::Folder;
+use super::{processes, wait};
 use crate::command;
 
 /// What `paceline dev` prints once a leader is elected and the agents have joined.
@@ -24,42 +30,15 @@ const READY: &str = "ready";
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// Agents, shards and masters end one after the other, and each may take ten seconds to hand over.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// Three masters survive the loss of one; two agents share the machine.
-pub const MASTERS: &str = "3";
-pub const SHARDS: &str = "1";
-pub const AGENTS: &str = "2";
+/// Three masters survive the loss of one, two shards too.
+pub const MASTERS: u64 = 3;
+pub const SHARDS: u64 = 2;
+/// They split the machine.
+pub const AGENTS: u64 = 4;
 /// How often waiting looks at the signal flag.
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of each log that a failure shows: enough for the error and what led to it.
-const LOG_LINES: usize = 40;
-
-/// A folder of this run alone. Kept after a failure.
-#[derive(Debug)]
-pub struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    /// Creates it under the system's temporary folder; others may enter (tasks run as another user).
-    pub fn create() -> Result<Self> {
-        // The roles show resolved paths on their command lines, by which we look for them in the end.
-        let parent = std::env::temp_dir().canonicalize().context("could not find the temporary folder")?;
-        let path = parent.join(format!("paceline-demo-{}", std::process::id()));
-        let created = fs::DirBuilder::new().mode(0o755).create(&path);
-        created.with_context(|| format!("could not create {}", path.display()))?;
-        Ok(Self { path })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Removes it with everything in it.
-    pub fn remove(self) -> Result<()> {
-        fs::remove_dir_all(&self.path).with_context(|| format!("could not remove {}", self.path.display()))
-    }
-}
+const LOG_LINES: usize = 20;
 
 /// A running cell. Dropping it ends it, should `stop` not have been reached.
 #[derive(Debug)]
@@ -79,10 +58,17 @@ impl DemoCell {
         let stderr = folder.path().join("dev.stderr");
         let log = File::create(&stderr).with_context(|| format!("could not create {}", stderr.display()))?;
         let mut dev = Command::new(binary);
-        dev.args(["dev", "--masters", MASTERS, "--shards", SHARDS, "--agents", AGENTS, "--dir"]).arg(&dir);
-        dev.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        dev.arg("dev");
+        for (part, count) in [("--masters", MASTERS), ("--shards", SHARDS), ("--agents", AGENTS)] {
+            dev.arg(part).arg(count.to_string());
+        }
+        // It ends when its standard input does: a pipe that we hold does so whatever ends us.
+        dev.arg("--dir").arg(&dir).arg("--exit-with-stdin");
+        dev.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         eprintln!("$ {}", command::line(&dev));
-        let mut dev = dev.spawn().with_context(|| format!("could not start {}", binary.display()))?;
+        // A group of its own: Ctrl-C reaches us only, and we then end the cell in order.
+        let mut dev =
+            dev.process_group(0).spawn().with_context(|| format!("could not start {}", binary.display()))?;
         let stdout = dev.stdout.take().context("the stdout of paceline dev was not piped")?;
         let lines = lines_of(stdout);
         Ok(Self { binary: binary.to_owned(), dir, stderr, dev, lines, stopped: false })
@@ -101,10 +87,7 @@ impl DemoCell {
                     bail!("paceline dev ended with {status} before it was ready");
                 }
             }
-            // ORDERING: Relaxed, a lone flag; nothing else is published with it.
-            if interrupted.load(Ordering::Relaxed) {
-                bail!("interrupted");
-            }
+            wait::check(interrupted)?;
             if started.elapsed() > READY_LIMIT {
                 bail!("paceline dev was not ready after {} s", READY_LIMIT.as_secs());
             }
@@ -117,28 +100,21 @@ impl DemoCell {
     }
 
     /// The command line of the product, pointed at this cell.
-    pub fn paceline(&self, arguments: &[&str]) -> Command {
-        let mut paceline = Command::new(&self.binary);
-        paceline.arg("--cell").arg(&self.dir).args(arguments);
-        paceline
+    pub fn cli(&self, interrupted: &Arc<AtomicBool>) -> Cli {
+        Cli::new(&self.binary, &self.dir, interrupted)
+    }
+
+    /// What runs where, as `paceline dev` has it in `cell.json`.
+    pub fn parts(&self) -> Result<Parts> {
+        Parts::read(&self.dir.join("cell.json"))
     }
 
     /// Ends the cell with SIGTERM and makes sure that nothing of it is left.
     pub fn stop(&mut self) -> Result<()> {
         self.stopped = true;
         let ended = self.terminate();
-        let left = processes_in(&self.dir);
-        for (pid, _) in &left {
-            // One that ends by itself in this moment is as good as killed.
-            let _ = kill_process(*pid, Signal::KILL);
-        }
-        ended?;
-        if !left.is_empty() {
-            let shown: Vec<String> =
-                left.iter().map(|(pid, line)| format!("  {} {line}", pid.as_raw_nonzero())).collect();
-            bail!("the cell left processes behind (killed now):\n{}", shown.join("\n"));
-        }
-        Ok(())
+        let left = processes::end_all(&self.dir);
+        ended.and(left)
     }
 
     /// Ends the cell after an error; the error stays the message, trouble in stopping is added to it.
@@ -208,22 +184,6 @@ fn lines_of(stdout: ChildStdout) -> Receiver<String> {
     receiver
 }
 
-/// Running processes of the product with this folder on their command line: roles and supervisors.
-fn processes_in(dir: &Path) -> Vec<(Pid, String)> {
-    let dir = dir.to_string_lossy().into_owned();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid: i32| {
-        // Somebody who reads the cell's logs meanwhile is none of ours.
-        let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-        program.file_name()?.to_str()?.starts_with("paceline").then_some(())?;
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        line.contains(&dir).then_some((Pid::from_raw(pid)?, line))
-    })
-    .collect()
-}
-
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
@@ -232,19 +192,56 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// What `cell.json` says about the processes of the cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// Name and pid; no pid while it does not run.
+    pids: BTreeMap<String, Option<u32>>,
+}
+
+impl Parts {
+    fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+        let file: Value =
+            serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+        let mut pids = BTreeMap::new();
+        for (kind, field) in [("masters", "name"), ("shards", "name"), ("agents", "node")] {
+            for entry in file[kind].as_array().into_iter().flatten() {
+                let name = entry[field]
+                    .as_str()
+                    .with_context(|| format!("{}: {kind} without {field}", path.display()))?;
+                pids.insert(name.to_owned(), entry["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()));
+            }
+        }
+        Ok(Self { pids })
+    }
+
+    /// The process of this master, shard or node.
+    pub fn pid(&self, name: &str) -> Result<u32> {
+        self.pids
+            .get(name)
+            .copied()
+            .flatten()
+            .with_context(|| format!("cell.json names no process of {name}"))
+    }
+
+    /// All of them, for the summary.
+    pub fn json(&self) -> Value {
+        self.pids
+            .iter()
+            .map(|(name, pid)| (name.clone(), Value::from(*pid)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
-
     use super::*;
 
     /// A cell whose binary is a shell script with this body.
     fn with_script(body: &str, test: impl FnOnce(&mut DemoCell)) {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        // ORDERING: Relaxed, only the number matters.
-        let name = format!("xtask-demo-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = Folder { path: std::env::temp_dir().join(name) };
-        fs::create_dir(folder.path()).unwrap();
+        let folder = Folder::create().unwrap();
         let binary = folder.path().join("paceline");
         // Another process writes the file: a descriptor of ours could be inherited by a child that another
         // test starts in this moment, and the kernel executes no file that is open for writing.
@@ -293,5 +290,17 @@ mod tests {
             let error = cell.wait_ready(&AtomicBool::new(true)).unwrap_err();
             assert!(cell.stop_after(error).to_string().contains("interrupted"));
         });
+    }
+
+    #[test]
+    fn pids_are_read_by_name_and_a_part_that_does_not_run_has_none() {
+        let path = std::env::temp_dir().join(format!("xtask-cell-json-{}", std::process::id()));
+        let text = r#"{"masters": [{"name": "m1", "pid": 7}], "shards": [{"name": "s1", "pid": null}], "agents": [{"node": "n1", "pid": 9}]}"#;
+        fs::write(&path, text).unwrap();
+        let parts = Parts::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!((parts.pid("m1").unwrap(), parts.pid("n1").unwrap()), (7, 9));
+        assert!(parts.pid("s1").is_err() && parts.pid("s2").is_err());
+        assert_eq!(parts.json().to_string(), r#"{"m1":7,"n1":9,"s1":null}"#);
     }
 }
