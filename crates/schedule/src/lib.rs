@@ -16,5 +16,5 @@ mod reservations;
 #[cfg(test)]
 mod tests;
 
-pub use explain::{Waiting, explain_job};
+pub use explain::{Change, Obstacle, Waiting, explain_job};
 pub use pass::{PassLimits, Proposal, ProposalId, Scheduler};
