@@ -84,7 +84,7 @@ pub enum Obstacle {
 struct Distance {
     obstacles: usize,
     /// The hardest of them.
-    hardest: u8,
+    hardest: Option<Hardness>,
     /// What is missing of each kind, in millionths of the need, summed.
     short_parts: u64,
     /// A stable order among equals.
@@ -139,13 +139,27 @@ impl Waiting {
             Some((_, node)) => {
                 let free = node.capacity.saturating_sub(&node.used);
                 let obstacles = obstacles(job, &self.need, node, free);
+                debug_assert_eq!(obstacles.len(), self.distance(job, node, free).obstacles);
                 (causes.reason(), Change::Nearest { node: node.name.clone(), obstacles })
             }
         };
     }
 
+    /// Counts what [`obstacles`] names, without a copy: it is done for every node that says no.
     fn distance(&self, job: &Job, node: &Node, free: Resources) -> Distance {
-        let obstacles = obstacles(job, &self.need, node, free);
+        let small = !self.need.fits_in(&node.capacity);
+        let full = !small && !self.need.fits_in(&free);
+        let taints = node.taints().iter().filter(|taint| !tolerated(job, taint)).count();
+        let terms = job.spec.constraints.iter().filter(|term| !met(term, node)).count();
+        let hardness = [
+            (full, Hardness::Full),
+            (node.draining, Hardness::Draining),
+            (taints > 0, Hardness::Taint),
+            (terms > 0, Hardness::Constraint),
+            (small, Hardness::TooSmall),
+        ];
+        let hardest = hardness.into_iter().filter(|(is, _)| *is).map(|(_, hardness)| hardness).max();
+        let single = [full, node.draining, small].into_iter().filter(|is| *is).count();
         let room = if self.need.fits_in(&node.capacity) { free } else { node.capacity };
         let short = self.need.saturating_sub(&room);
         let part = |kind| match u128::from(self.need.of(kind)) {
@@ -154,29 +168,34 @@ impl Waiting {
         };
         let parts: u128 = ResourceKind::ALL.into_iter().map(part).sum();
         Distance {
-            obstacles: obstacles.len(),
-            hardest: obstacles.iter().map(Obstacle::hardness).max().unwrap_or(0),
+            obstacles: single + taints + terms,
+            hardest,
             short_parts: u64::try_from(parts).unwrap_or(u64::MAX),
             node: node.id,
         }
     }
 }
 
-impl Obstacle {
-    const fn hardness(&self) -> u8 {
-        match self {
-            Self::Full { .. } => 0,
-            Self::Draining => 1,
-            Self::Taint(_) => 2,
-            Self::Constraint(_) => 3,
-            Self::TooSmall { .. } => 4,
-        }
-    }
+/// How much has to happen until an obstacle is gone, least first; the order of [`Obstacle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hardness {
+    Full,
+    Draining,
+    Taint,
+    Constraint,
+    TooSmall,
+}
+
+fn tolerated(job: &Job, taint: &Taint) -> bool {
+    tolerates(&job.spec.tolerations, std::slice::from_ref(taint))
+}
+
+fn met(term: &Constraint, node: &Node) -> bool {
+    matches_constraints(std::slice::from_ref(term), node.labels())
 }
 
 /// All that keeps a task from a node, what passes by itself first.
 fn obstacles(job: &Job, need: &Resources, node: &Node, free: Resources) -> Vec<Obstacle> {
-    let spec = &job.spec;
     let mut obstacles = Vec::new();
     if !need.fits_in(&node.capacity) {
         obstacles.push(Obstacle::TooSmall { capacity: node.capacity });
@@ -186,10 +205,10 @@ fn obstacles(job: &Job, need: &Resources, node: &Node, free: Resources) -> Vec<O
     if node.draining {
         obstacles.push(Obstacle::Draining);
     }
-    let kept_off = |taint: &&Taint| !tolerates(&spec.tolerations, std::slice::from_ref(*taint));
-    obstacles.extend(node.taints().iter().filter(kept_off).cloned().map(Obstacle::Taint));
-    let unmet = |term: &&Constraint| !matches_constraints(std::slice::from_ref(*term), node.labels());
-    obstacles.extend(spec.constraints.iter().filter(unmet).cloned().map(Obstacle::Constraint));
+    let taints = node.taints().iter().filter(|taint| !tolerated(job, taint));
+    obstacles.extend(taints.cloned().map(Obstacle::Taint));
+    let terms = job.spec.constraints.iter().filter(|term| !met(term, node));
+    obstacles.extend(terms.cloned().map(Obstacle::Constraint));
     obstacles.sort();
     obstacles
 }

@@ -118,7 +118,8 @@ impl LogDesk {
     fn agent_opened(&self, node: NodeName, questions: mpsc::Sender<Question>) -> Result<AgentStream, Status> {
         let mut state = self.state();
         if state.agents.len() >= AGENT_STREAMS_MAX {
-            let message = format!("the shard holds {AGENT_STREAMS_MAX} streams for output, which is its limit");
+            let message =
+                format!("the shard holds {AGENT_STREAMS_MAX} streams for output, which is its limit");
             return Err(refusal(ErrorCode::Overloaded, message));
         }
         state.numbers += 1;

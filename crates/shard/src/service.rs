@@ -59,10 +59,7 @@ impl AgentLink for AgentService {
         Ok(Response::new(ReceiverStream::new(inbox)))
     }
 
-    async fn log_stream(
-        &self,
-        request: Request<Streaming<LogPiece>>,
-    ) -> Result<Response<LogStream>, Status> {
+    async fn log_stream(&self, request: Request<Streaming<LogPiece>>) -> Result<Response<LogStream>, Status> {
         let claim = claim_of(&request)?;
         let (outbox, questions) = mpsc::channel(AGENT_QUESTIONS_MAX);
         tokio::spawn(self.logs.clone().serve_agent(claim, request.into_inner(), outbox));

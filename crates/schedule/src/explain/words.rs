@@ -71,7 +71,9 @@ impl Waiting {
                 }
                 format!("tolerate its taint `{mark}`, or take the taint off")
             }
-            Obstacle::Constraint(term) => format!("drop the constraint `{term}`, or label the node so that it holds"),
+            Obstacle::Constraint(term) => {
+                format!("drop the constraint `{term}`, or label the node so that it holds")
+            }
             Obstacle::TooSmall { capacity } => {
                 let missing = self.need.saturating_sub(capacity);
                 format!(
@@ -105,7 +107,11 @@ impl Waiting {
 }
 
 fn none_of(nodes: u32) -> String {
-    if nodes == 1 { "the only node of the cell cannot".to_owned() } else { format!("none of {nodes} nodes can") }
+    if nodes == 1 {
+        "the only node of the cell cannot".to_owned()
+    } else {
+        format!("none of {nodes} nodes can")
+    }
 }
 
 fn counted(count: u32, one: &str, many: &str) -> String {
@@ -169,7 +175,8 @@ mod tests {
 
     #[test]
     fn counts_read_as_a_sentence() {
-        let many = waiting(&[(Reason::NodeDraining, 2), (Reason::CpuShort, 1)], nearest(&[Obstacle::Draining]));
+        let many =
+            waiting(&[(Reason::NodeDraining, 2), (Reason::CpuShort, 1)], nearest(&[Obstacle::Draining]));
         assert_eq!(
             many.explanation(),
             "none of 3 nodes can take it: 2 are draining, 1 has too little free cpu"

@@ -77,7 +77,11 @@ impl Broker {
     }
 
     /// An agent's stream ended: the tickets that it leaves open, with who waits for them.
-    pub(super) fn agent_closed(&mut self, stream: AgentStreamId, node: &NodeName) -> Vec<(MasterStreamId, u64)> {
+    pub(super) fn agent_closed(
+        &mut self,
+        stream: AgentStreamId,
+        node: &NodeName,
+    ) -> Vec<(MasterStreamId, u64)> {
         if let Some(streams) = self.nodes.get_mut(node) {
             streams.retain(|known| *known != stream);
             if streams.is_empty() {

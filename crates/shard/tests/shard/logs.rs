@@ -79,7 +79,11 @@ async fn any_master_asks_and_each_gets_its_own_piece() {
     assert_eq!((piece.ticket, &piece.data[..]), (two, &b"for m2"[..]));
     of_follower.ask(500, "elsewhere").await;
     let piece = of_follower.piece().await;
-    assert_eq!((piece.ticket, piece.failure()), (500, LogFailure::NodeNotHere), "no second answer came before it");
+    assert_eq!(
+        (piece.ticket, piece.failure()),
+        (500, LogFailure::NodeNotHere),
+        "no second answer came before it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
