@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::api::Services;
+use crate::api::{Heard, LogRelay, Readers, Services};
 use crate::bootstrap::begin_cell;
 use crate::config::MasterConfig;
 use crate::leader::{LINK_EVENTS_MAX, LeaderLoop, QUESTIONS_MAX};
@@ -99,6 +99,7 @@ pub async fn run<L: Listener>(
     let (links, link_events) = mpsc::channel(LINK_EVENTS_MAX);
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
     let proposer = Proposer::new(replica.clone());
+    let logs = LogRelay::new();
     let services = Services {
         config: config.clone(),
         replica: replica.clone(),
@@ -110,6 +111,9 @@ pub async fn run<L: Listener>(
         questions,
         pages: Arc::new(Pages::default()),
         next_link: Arc::new(AtomicU64::new(1)),
+        logs: logs.clone(),
+        log_readers: Readers::default(),
+        heard: Heard::default(),
     };
     let router = services.routes().merge(reflection()?).merge(http_routes(metrics.clone(), health.clone()));
     let leader = LeaderLoop {
@@ -170,6 +174,7 @@ pub async fn run<L: Listener>(
         },
     };
     leave.send_replace(true);
+    logs.close();
     observing.abort();
     (*replica).clone().shutdown().await;
     while tasks.join_next().await.is_some() {}
