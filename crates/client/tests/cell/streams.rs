@@ -94,5 +94,9 @@ async fn output_goes_on_at_the_byte_where_it_broke() {
     assert_eq!(String::from_utf8(text).expect("text"), "one two");
     assert_eq!(masters.cell.lock().logged_from, [0, 4]);
     let named = masters.cell.lock().logged_of.clone();
-    assert_eq!(named, ["hello", "7-0"], "a stream that broke goes on with its job, whoever has the name by then");
+    assert_eq!(
+        named,
+        ["hello", "7-0"],
+        "a stream that broke goes on with its job, whoever has the name by then"
+    );
 }
