@@ -108,7 +108,14 @@ impl Logs {
                 end: chunk.complete,
                 ..self.piece(ticket)
             },
-            Err(error) => self.refusal(ticket, &super::link::explain(&error)),
+            Err(error) => {
+                let failure = match error {
+                    ObserveError::Unknown { .. } => v1::LogFailure::NoOutput,
+                    _ => v1::LogFailure::Unspecified,
+                };
+                let refusal = self.refusal(ticket, &super::link::explain(&error));
+                v1::LogPiece { failure: failure.into(), ..refusal }
+            }
         }
     }
 

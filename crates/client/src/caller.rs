@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
+use paceline_api::detail_of;
 use paceline_api::v1::{ErrorCode, ErrorDetail};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
@@ -61,6 +62,8 @@ pub(crate) struct Caller<'a> {
     /// Addresses whose identity did not fit.
     impostors: BTreeSet<String>,
     last: String,
+    /// The bound that the last try met, if it met one.
+    bound: Option<String>,
 }
 
 impl<'a> Caller<'a> {
@@ -84,6 +87,7 @@ impl<'a> Caller<'a> {
             ambiguous: false,
             impostors: BTreeSet::new(),
             last: "nothing was tried".to_owned(),
+            bound: None,
         }
     }
 
@@ -129,6 +133,9 @@ impl<'a> Caller<'a> {
     async fn after(&mut self, address: &str, status: &Status) -> Result<(), ClientError> {
         self.last = format!("{address}: {}", words(status));
         tracing::debug!(address, tries = self.tries, last = self.last, "a try brought no answer");
+        self.bound = detail_of(status)
+            .filter(|detail| detail.code() == ErrorCode::Overloaded)
+            .map(|detail| detail.message);
         let verdict = judge(status);
         if !matches!(verdict, Verdict::Redirect { .. }) {
             self.redirects = 0;
@@ -152,6 +159,7 @@ impl<'a> Caller<'a> {
         self.last = format!("{address}: no answer for {} ms", waited.as_millis());
         tracing::debug!(address, tries = self.tries, last = self.last, "a try brought no answer");
         self.ambiguous = true;
+        self.bound = None;
         self.redirects = 0;
         self.try_ms = (self.try_ms * 2).min(TRY_MS_LONGEST);
         self.masters.pass(address);
@@ -226,7 +234,10 @@ impl<'a> Caller<'a> {
 
     fn too_late(&self) -> ClientError {
         let (within_ms, tries, last) = (self.within_ms(), self.tries, self.last.clone());
-        self.ended(ClientError::Unavailable { within_ms, tries, last })
+        self.ended(match self.bound.clone() {
+            Some(why) => ClientError::Overloaded { within_ms, tries, why },
+            None => ClientError::Unavailable { within_ms, tries, last },
+        })
     }
 
     fn within_ms(&self) -> u64 {

@@ -34,6 +34,16 @@ pub enum ClientError {
         /// What the last try ended with.
         last: String,
     },
+    /// A bound of the cell was reached and stayed so for the whole deadline. Nothing was done.
+    #[error("refused for {within_ms} ms ({tries} tries), because a bound is reached: {why}")]
+    Overloaded {
+        /// The deadline that the caller gave.
+        within_ms: u64,
+        /// How often it was tried.
+        tries: u32,
+        /// Which bound, and what makes room.
+        why: String,
+    },
     /// The deadline passed while the outcome was open: the call may have been executed, or still be.
     #[error(
         "it is not known whether the call was executed: no answer of the cell within {within_ms} ms ({tries} tries); last: {last}"
@@ -82,7 +92,7 @@ impl ClientError {
     pub const fn class(&self) -> Class {
         match self {
             Self::Refused(_) | Self::NoSuchMaster { .. } => Class::Refused,
-            Self::Unavailable { .. } | Self::Broken { .. } => Class::Retry,
+            Self::Unavailable { .. } | Self::Overloaded { .. } | Self::Broken { .. } => Class::Retry,
             Self::Unknown { .. } => Class::Unknown,
             Self::Identity { .. } | Self::Protocol { .. } => Class::Fatal,
         }

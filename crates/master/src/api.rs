@@ -8,9 +8,11 @@ mod cell;
 mod directory;
 mod jobs;
 mod links;
+mod logs;
 mod nodes;
 mod shards;
 mod watch;
+mod why;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -42,6 +44,8 @@ use crate::room::Room;
 use caller::Caller;
 pub(crate) use calls::counted;
 pub(crate) use links::unix_seconds;
+pub(crate) use logs::{LogRelay, Readers};
+pub(crate) use why::Heard;
 
 /// Largest request: an entry of 2 MiB in API encoding, with room for framing.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -64,6 +68,12 @@ pub(crate) struct Services {
     pub pages: Arc<Pages>,
     /// Numbers the streams of shards.
     pub next_link: Arc<AtomicU64>,
+    /// Streams for output of tasks.
+    pub logs: LogRelay,
+    /// Who reads output.
+    pub log_readers: Readers,
+    /// What the hub heard last, for explanations.
+    pub heard: Heard,
 }
 
 impl Services {

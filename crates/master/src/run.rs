@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::api::{Services, counted};
+use crate::api::{Heard, LogRelay, Readers, Services, counted};
 use crate::bootstrap::begin_cell;
 use crate::certificates::Certificates;
 use crate::config::MasterConfig;
@@ -106,6 +106,7 @@ pub async fn run<L: Listener>(
     let (links, link_events) = mpsc::channel(LINK_EVENTS_MAX);
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
     let proposer = Proposer::new(replica.clone(), metrics.clone());
+    let logs = LogRelay::new();
     let services = Services {
         config: config.clone(),
         replica: replica.clone(),
@@ -119,6 +120,9 @@ pub async fn run<L: Listener>(
         questions,
         pages: Arc::new(Pages::default()),
         next_link: Arc::new(AtomicU64::new(1)),
+        logs: logs.clone(),
+        log_readers: Readers::default(),
+        heard: Heard::default(),
     };
     let router = counted(services.routes(), metrics.clone())
         .merge(reflection()?)
@@ -190,6 +194,7 @@ pub async fn run<L: Listener>(
         },
     };
     leave.send_replace(true);
+    logs.close();
     observing.abort();
     (*replica).clone().shutdown().await;
     while tasks.join_next().await.is_some() {}

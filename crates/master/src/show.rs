@@ -5,7 +5,7 @@ mod job;
 mod node;
 
 pub(crate) use event::change;
-pub(crate) use job::{job_status, selector, task};
+pub(crate) use job::{job_status, selector, task, waiting};
 pub(crate) use node::node;
 
 use paceline_api::v1;

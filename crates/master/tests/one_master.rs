@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_api::v1::jobs_client::JobsClient;
-use paceline_client::{CellFolder, Class, Client, ClientError, ClientId, JobRef, v1};
+use paceline_client::{CellFolder, Class, Client, ClientError, ClientId, JobRef, LogsOf, v1};
 use paceline_identity::{
     Authority, CERTIFICATE_LIFE, Credentials, Expect, Listener, Role, TlsConnector, TlsListener, channel,
 };
@@ -165,6 +165,30 @@ async fn refusals_are_typed_and_name_what_is_wrong() {
     // A shard's certificate may not submit, whatever it holds in its hands.
     let shard = master.client(dir.path(), "s1", 3);
     assert_eq!(code(shard.jobs().submit(&job("s", 1)).await), Some(v1::ErrorCode::PermissionDenied));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waits_says_why_and_its_output_what_to_do() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    client.jobs().submit(&job("a", 3)).await.expect("accepted");
+    let waiting = client.jobs().get("a").await.expect("there").waiting.expect("it waits");
+    assert_eq!((waiting.tasks, waiting.reason()), (3, v1::Reason::NoNodeMatches));
+    assert_eq!(waiting.explanation, "the cell has no node");
+    assert_eq!(waiting.change, "start an agent on a machine");
+
+    let of = |task| LogsOf { task, ..LogsOf::default() };
+    let refused = client.jobs().logs("a", of(0)).next().await.expect_err("no attempt");
+    assert_eq!(refused.code(), Some(v1::ErrorCode::Conflict));
+    assert!(refused.to_string().contains("has had no attempt"), "{refused}");
+    assert_eq!(code(client.jobs().logs("a", of(3)).next().await), Some(v1::ErrorCode::NotFound));
+    assert_eq!(code(client.jobs().logs("none", of(0)).next().await), Some(v1::ErrorCode::NotFound));
+    client.jobs().stop("a").await.expect("stopped");
+    let ended = client.jobs().logs("a", LogsOf { follow: true, ..of(0) }).next().await.expect_err("killed");
+    assert_eq!(ended.code(), Some(v1::ErrorCode::NotFound), "{ended}");
+    assert_eq!(client.jobs().get("a").await.expect("there").waiting, None);
     master.stop().await;
 }
 

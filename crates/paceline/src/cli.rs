@@ -279,6 +279,8 @@ pub enum JobCommand {
         #[arg(long = "state")]
         states: Vec<paceline_types::TaskState>,
     },
+    /// Print what a task wrote.
+    Logs(LogsArgs),
     /// End all tasks of a job.
     Stop {
         /// Its name or uid.
@@ -297,6 +299,37 @@ pub enum JobCommand {
         /// Its name or uid.
         job: String,
     },
+}
+
+/// Which output, and how much of it.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The job's name or uid.
+    pub job: String,
+    /// The task, from 0.
+    #[arg(value_name = "INDEX")]
+    pub task: u32,
+    /// The attempt, from 1; the current or last one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub attempt: u32,
+    /// Standard error instead of standard output.
+    #[arg(long)]
+    pub stderr: bool,
+    /// Go on with what is written until the attempt has ended; waits for an attempt that has not begun.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last lines of what is there.
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<usize>,
+    /// From this byte on, counted from the first that the task wrote.
+    #[arg(
+        long,
+        value_name = "BYTE",
+        default_value_t = 0,
+        hide_default_value = true,
+        conflicts_with = "tail"
+    )]
+    pub offset: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -385,6 +418,21 @@ mod tests {
     #[test]
     fn the_grammar_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_task_is_named_by_job_and_index() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        let Ok(Cli { command: Command::Job(JobCommand::Logs(logs)), .. }) =
+            parse("paceline job logs j 3 -f --stderr --attempt 2 --tail 10")
+        else {
+            panic!("logs")
+        };
+        assert_eq!((logs.task, logs.attempt, logs.tail), (3, 2, Some(10)));
+        assert!(logs.follow && logs.stderr);
+        for wrong in ["job logs j", "job logs j -1", "job logs j 1 --tail 3 --offset 4"] {
+            assert!(parse(&format!("paceline {wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

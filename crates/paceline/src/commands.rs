@@ -3,7 +3,9 @@
 pub mod cell;
 mod connect;
 pub mod job;
+mod logs;
 pub mod node;
 pub mod shard;
 mod show;
 mod wait;
+mod waiting;

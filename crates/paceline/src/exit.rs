@@ -19,6 +19,29 @@ pub fn job_not_succeeded() -> ExitCode {
     ExitCode::from(JOB_NOT_SUCCEEDED)
 }
 
+/// What to do about an error of the cell, where its own words do not say it.
+pub fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    match error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())? {
+        ClientError::Unavailable { .. } => Some(
+            "`paceline cell status --stale` tells what any one master knows; with a longer --timeout it is tried longer",
+        ),
+        ClientError::Overloaded { .. } => {
+            Some("nothing was done: try again later, or wait longer for room with --timeout")
+        }
+        ClientError::Unknown { .. } => {
+            Some("look whether it was done before you ask again: the same submission twice is one job")
+        }
+        ClientError::Broken { .. } => {
+            Some("ask again; if it breaks again, look at the log of the master that is named")
+        }
+        ClientError::Identity { .. } => {
+            Some("does --cell name the folder of this cell, and do its certificates still live?")
+        }
+        ClientError::Protocol { .. } => Some("use a paceline of the version that the masters run"),
+        ClientError::NoSuchMaster { .. } | ClientError::Refused(_) => None,
+    }
+}
+
 /// The code of an error.
 pub fn of(error: &anyhow::Error) -> ExitCode {
     let Some(client) = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>()) else {

@@ -38,6 +38,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
+            if let Some(advice) = exit::advice(&error) {
+                eprintln!("help: {advice}");
+            }
             exit::of(&error)
         }
     };

@@ -70,17 +70,6 @@ impl<'a> FreeNodes<'a> {
         scored.into_iter().map(|(_, node, copies)| (node, copies)).collect()
     }
 
-    /// How many nodes say no to a task of this need, by the first rule that does.
-    pub(crate) fn refusals(&self, job: &JobSpec, need: &Resources) -> BTreeMap<Reason, u32> {
-        let mut refusals = BTreeMap::new();
-        for &(node, free) in self.nodes.values() {
-            if let Err(reason) = verdict(job, need, node, free) {
-                *refusals.entry(reason).or_insert(0) += 1;
-            }
-        }
-        refusals
-    }
-
     fn parts(&self, left: &Resources) -> u64 {
         let part = |kind| match u128::from(self.largest.of(kind)) {
             0 => 0,

@@ -17,5 +17,5 @@ mod round;
 #[cfg(test)]
 mod tests;
 
-pub use explain::{Waiting, explain_job};
+pub use explain::{Change, Obstacle, Waiting, explain_job};
 pub use pass::{PassLimits, Proposal, ProposalId, Scheduler};

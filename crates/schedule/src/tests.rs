@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use paceline_cell::{Cell, Command, CommandBody, Entry, Reply, ReportedRun, ReportedState};
-use paceline_rules::{Constraint, JobSpec, Labels, Operator, Override, Taint};
+use paceline_rules::{Constraint, JobSpec, Labels, NodeTerms, Operator, Override, Taint, feasible};
 use paceline_types::{
     AgentInstance, BootId, ExitStatus, JobUid, NodeId, NodeName, Reason, Resources, Revision, TaskIndex,
     TaskState,
 };
 use proptest::prelude::*;
 
-use crate::{PassLimits, Proposal, Scheduler, explain_job};
+use crate::{Change, Obstacle, PassLimits, Proposal, Scheduler, Waiting, explain_job};
 
 /// A cell and the revision it has come to.
 struct World {
@@ -65,6 +65,10 @@ impl World {
             assert!(!matches!(reply, Reply::Refused(_)), "{reply:?} to {:?}", proposal.command);
             scheduler.committed(proposal.id, self.cell.revision());
         }
+    }
+
+    fn why(&self, job: JobUid) -> Option<Waiting> {
+        explain_job(&self.cell, self.cell.job(job).expect("the job"), |_| true)
     }
 
     fn place(&mut self, scheduler: &mut Scheduler) -> usize {
@@ -138,10 +142,8 @@ fn max_running_counts_what_is_under_way() {
     let job = world.cell.job(uid).expect("the job");
     assert_eq!(job.count(TaskState::Assigned), 2);
     let none = world.submit(JobSpec { max_running: Some(0), ..job_named("none") });
-    assert_eq!(
-        explain_job(&world.cell, world.cell.job(none).expect("the job")).expect("waits").reason,
-        Reason::MaxRunning
-    );
+    let why = world.why(none).expect("waits");
+    assert_eq!((why.reason, why.change), (Reason::MaxRunning, Change::RaiseMaxRunning { limit: 0 }));
 }
 
 fn job_named(name: &str) -> JobSpec {
@@ -162,12 +164,9 @@ fn constraints_taints_and_drains_keep_tasks_away_and_are_explained() {
     let mut scheduler = Scheduler::new();
     world.place(&mut scheduler);
     assert_eq!((world.on_node(in_west, west), world.on_node(in_west, east)), (1, 0));
-    let reason = |world: &World, uid| {
-        explain_job(&world.cell, world.cell.job(uid).expect("the job")).map(|why| why.reason)
-    };
-    assert_eq!(reason(&world, nowhere), Some(Reason::NoNodeMatches));
-    assert_eq!(reason(&world, huge), Some(Reason::NoNodeFits));
-    assert_eq!(reason(&world, in_west), None);
+    assert_eq!(world.why(nowhere).map(|why| why.reason), Some(Reason::NoNodeMatches));
+    assert_eq!(world.why(huge).map(|why| why.reason), Some(Reason::NoNodeFits));
+    assert_eq!(world.why(in_west), None);
 
     let taint = Taint { key: "gpu".into(), value: String::new() };
     let node = |number: u8| -> NodeName { format!("n{number}").parse().expect("a name") };
@@ -175,9 +174,61 @@ fn constraints_taints_and_drains_keep_tasks_away_and_are_explained() {
     world.apply(vec![CommandBody::DrainNode { node: node(2) }]);
     let stuck = world.submit(job("stuck", 1, 100));
     assert_eq!(world.place(&mut scheduler), 0);
-    let why = explain_job(&world.cell, world.cell.job(stuck).expect("the job")).expect("waits");
+    let why = world.why(stuck).expect("waits");
     assert_eq!(why.reason, Reason::NodeDraining);
     assert_eq!(why.nodes, [(Reason::NodeDraining, 1), (Reason::TaintNotTolerated, 1)].into());
+    assert_eq!(why.change, Change::Nearest { node: node(2), obstacles: vec![Obstacle::Draining] });
+}
+
+#[test]
+fn the_change_that_is_named_is_the_smallest() {
+    let mut world = World::new();
+    let nobody = world.submit(job("nobody", 2, 100));
+    let why = world.why(nobody).expect("waits");
+    assert_eq!((why.reason, why.tasks, why.change), (Reason::NoNodeMatches, 2, Change::AddNode));
+
+    world.node(1, Resources::new(1_000, 100), &[("zone", "east")]);
+    world.node(2, Resources::new(4_000, 100), &[("zone", "west")]);
+    let why = world.why(nobody).expect("waits for the next pass");
+    assert_eq!((why.reason, why.ready, why.change), (Reason::None, 2, Change::None));
+    let silent =
+        explain_job(&world.cell, world.cell.job(nobody).expect("the job"), |_| false).expect("waits");
+    assert_eq!((silent.ready, silent.silent, silent.change), (0, 2, Change::HearNodes));
+
+    let mut scheduler = Scheduler::new();
+    world.place(&mut scheduler);
+    let full = world.submit(job("full", 1, 4_000));
+    let obstacles = vec![Obstacle::TooSmall { capacity: Resources::new(1_000, 100) }];
+    let n1: NodeName = "n1".parse().expect("a name");
+    world.apply(vec![CommandBody::DrainNode { node: "n2".parse().expect("a name") }]);
+    let why = world.why(full).expect("waits");
+    assert_eq!(
+        why.change,
+        Change::Nearest { node: "n2".parse().expect("a name"), obstacles: vec![Obstacle::Draining] },
+        "a node that is large enough and drains is closer than one that is too small"
+    );
+    world.apply(vec![CommandBody::RemoveNode { node: "n2".parse().expect("a name") }]);
+    let why = world.why(full).expect("waits");
+    assert_eq!((why.reason, why.change), (Reason::NoNodeFits, Change::Nearest { node: n1, obstacles }));
+}
+
+/// Whether a task would be let onto the nearest node if all obstacles there were removed.
+fn helps(world: &World, job: &JobSpec, why: &Waiting) -> bool {
+    let Change::Nearest { node, obstacles } = &why.change else { return false };
+    let node = world.cell.node_by_name(node).expect("a node of the cell");
+    let mut spec = job.clone();
+    let mut taints = node.taints().to_vec();
+    let mut free = node.capacity.saturating_sub(&node.used);
+    let mut draining = node.draining;
+    for obstacle in obstacles {
+        match obstacle {
+            Obstacle::Full { .. } | Obstacle::TooSmall { .. } => free = why.need,
+            Obstacle::Draining => draining = false,
+            Obstacle::Taint(taint) => taints.retain(|known| known != taint),
+            Obstacle::Constraint(term) => spec.constraints.retain(|known| known != term),
+        }
+    }
+    feasible(&spec, &why.need, &NodeTerms { free, draining, taints: &taints, ..node.terms() }).is_ok()
 }
 
 #[test]
@@ -318,7 +369,14 @@ proptest! {
         while world.place(&mut scheduler) > 0 {}
         for job in world.cell.jobs() {
             let waiting = job.pending_runs().next().is_some();
-            prop_assert_eq!(explain_job(&world.cell, job).is_some(), waiting, "job {}", job.name);
+            let why = world.why(job.uid);
+            prop_assert_eq!(why.is_some(), waiting, "job {}", job.name);
+            let Some(why) = why else { continue };
+            prop_assert_eq!((why.ready, why.tasks), (0, job.count(TaskState::Pending)));
+            if why.reason != Reason::MaxRunning {
+                prop_assert_eq!(why.nodes.values().map(|&count| count as usize).sum::<usize>(), nodes.len());
+                prop_assert!(helps(&world, &job.spec, &why), "{why:?}");
+            }
         }
         prop_assert!(world.cell.revision() > Revision(0));
     }

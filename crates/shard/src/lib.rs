@@ -4,6 +4,7 @@
 //! agents ══ service ══► ┌───────┐ ──► ShardLogic ──► actions ──► agents' and leader's outboxes
 //! leader ══ leader  ══► │ owner │
 //! timer ──────────────► └───────┘  one task, one closed Event enum
+//! output of tasks: agents ══► logs ══► every master, on streams of its own
 //! ```
 //!
 //! It decides nothing: who may speak for which node, what goes where and when a stream ends is the logic's business;
@@ -13,6 +14,7 @@ mod backoff;
 mod config;
 mod connection;
 mod leader;
+mod logs;
 mod owner;
 mod run;
 mod service;

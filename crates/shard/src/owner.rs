@@ -151,7 +151,7 @@ impl Owner {
                 None
             }
             ShardAction::FetchLog { request, .. } => {
-                tracing::debug!(node = %request.node, "output of tasks is not carried yet");
+                tracing::debug!(node = %request.node, "asked for output on the link: it has a stream of its own");
                 None
             }
         }

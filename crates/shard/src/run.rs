@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::backoff::Backoff;
 use crate::config::ShardConfig;
 use crate::leader::Dialler;
+use crate::logs::{LogDesk, LogDialler};
 use crate::owner::{EVENTS_MAX, Event, Owner};
 use crate::service::{AGENT_FRAME_BYTES_MAX, AgentService};
 
@@ -69,11 +70,19 @@ pub async fn run(
     };
     let (metrics, health) = (Arc::new(Metrics::new()), Health::new());
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
-    let router = routes(&events)?.merge(http_routes(metrics.clone(), health.clone()));
-    let ready = health.check(Probe::Ready, "leader");
-    let probes = probes(config.health_port, health);
+    let logs = LogDesk::new();
+    let router = routes(&events, &logs)?.merge(http_routes(metrics.clone(), health.clone()));
     let logic = ShardLogic::new(config.name.clone(), address.clone(), config.limits.clone());
+    let ready = health.check(Probe::Ready, "leader");
     let owner = Owner::new(logic, metrics.clone(), ready);
+    let probes = probes(config.health_port, health);
+    let mut tasks = JoinSet::new();
+    // Any master may be asked for output, so each has a stream for it.
+    for (number, master) in (1..).zip(&config.masters) {
+        let backoff = Backoff::new(config.seed.wrapping_add(number));
+        let (connector, desk) = (connector.clone(), logs.clone());
+        tasks.spawn(LogDialler { connector, master: master.clone(), desk, backoff }.run());
+    }
     let dialler = Dialler {
         connector,
         masters: config.masters,
@@ -81,7 +90,6 @@ pub async fn run(
         backoff: Backoff::new(config.seed),
         in_flight_max: config.limits.batches_in_flight_max,
     };
-    let mut tasks = JoinSet::new();
     tasks.spawn(owner.run(inbox));
     tasks.spawn(dialler.run());
     if let Some(credentials) = config.credentials {
@@ -91,6 +99,7 @@ pub async fn run(
     let served = serve(listener, router, async move {
         shutdown.await;
         leave(&events).await;
+        logs.close();
     });
     tokio::select! {
         served = served => Ok(served?),
@@ -121,8 +130,8 @@ async fn leave(events: &mpsc::Sender<Event>) {
 }
 
 /// Everything that agents and gRPC tools may call.
-fn routes(events: &mpsc::Sender<Event>) -> Result<Router, ShardError> {
-    let agents = AgentLinkServer::new(AgentService::new(events.clone()))
+fn routes(events: &mpsc::Sender<Event>, logs: &LogDesk) -> Result<Router, ShardError> {
+    let agents = AgentLinkServer::new(AgentService::new(events.clone(), logs.clone()))
         .max_decoding_message_size(AGENT_FRAME_BYTES_MAX)
         .max_encoding_message_size(FRAME_BYTES_MAX);
     let reflection = || {

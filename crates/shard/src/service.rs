@@ -1,12 +1,10 @@
-//! The stream of agents: checked frames in, orders out.
+//! The streams of agents: checked frames in, orders out; and beside them the streams for output of tasks.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::Stream;
 use paceline_api::v1::agent_link_server::AgentLink;
-use paceline_api::v1::{self, ErrorCode, LogPiece, LogRequest};
+use paceline_api::v1::{self, ErrorCode, LogPiece};
 use paceline_identity::{PeerIdentity, Role};
 use paceline_link::message::AgentMessage;
 use paceline_link::{Claim, ConnectionId};
@@ -16,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::connection::{AGENT_OUTBOX_FRAMES, AgentFrame, AgentStream, refusal};
+use crate::logs::{AGENT_QUESTIONS_MAX, LogDesk, Question};
 use crate::owner::Event;
 
 /// Largest frame of an agent; a full table goes in several reports.
@@ -25,17 +24,18 @@ pub(crate) const AGENT_FRAME_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct AgentService {
     events: mpsc::Sender<Event>,
+    logs: LogDesk,
     next: Arc<AtomicU64>,
 }
 
 impl AgentService {
-    pub(crate) fn new(events: mpsc::Sender<Event>) -> Self {
-        Self { events, next: Arc::new(AtomicU64::new(1)) }
+    pub(crate) fn new(events: mpsc::Sender<Event>, logs: LogDesk) -> Self {
+        Self { events, logs, next: Arc::new(AtomicU64::new(1)) }
     }
 }
 
 type OrderStream = ReceiverStream<AgentFrame>;
-type LogStream = Pin<Box<dyn Stream<Item = Result<LogRequest, Status>> + Send>>;
+type LogStream = ReceiverStream<Question>;
 
 #[tonic::async_trait]
 impl AgentLink for AgentService {
@@ -59,11 +59,11 @@ impl AgentLink for AgentService {
         Ok(Response::new(ReceiverStream::new(inbox)))
     }
 
-    async fn log_stream(
-        &self,
-        _request: Request<Streaming<LogPiece>>,
-    ) -> Result<Response<LogStream>, Status> {
-        Err(refusal(ErrorCode::Unsupported, "output of tasks is not carried yet: read it on the node"))
+    async fn log_stream(&self, request: Request<Streaming<LogPiece>>) -> Result<Response<LogStream>, Status> {
+        let claim = claim_of(&request)?;
+        let (outbox, questions) = mpsc::channel(AGENT_QUESTIONS_MAX);
+        tokio::spawn(self.logs.clone().serve_agent(claim, request.into_inner(), outbox));
+        Ok(Response::new(ReceiverStream::new(questions)))
     }
 }
 

@@ -4,5 +4,6 @@ mod shard {
     pub mod agent;
     pub mod cell;
     pub mod links;
+    pub mod logs;
     pub mod master;
 }

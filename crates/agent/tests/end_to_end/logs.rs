@@ -1,5 +1,6 @@
 //! Output of tasks through the stream beside the link.
 
+use paceline_api::v1::LogFailure;
 use paceline_link::message::LogRequest;
 
 use crate::rig::{Rig, id, run_one};
@@ -24,6 +25,7 @@ async fn output_is_answered_piece_by_piece_and_refusals_say_why() {
     assert_eq!((piece.ticket, piece.offset, &piece.data[..]), (2, 6, &b" of 40"[..]));
     let refused = logs.ask(question(3, 8, 0)).await;
     assert!(refused.ticket == 3 && refused.error.contains("not on this node"), "{}", refused.error);
+    assert_eq!(refused.failure(), LogFailure::NoOutput, "whoever asks may wait for it");
     let mut other = question(4, 7, 0);
     other.node = "n2".parse().unwrap();
     assert!(logs.ask(other).await.error.contains("this is node n1"));

@@ -77,12 +77,15 @@ async fn a_watch_that_breaks_again_and_again_is_told_to_the_caller_and_can_go_on
 async fn output_goes_on_at_the_byte_where_it_broke() {
     let masters = masters().await;
     let piece = |offset, data: &'static str, end| {
-        let data = data.as_bytes().into();
-        Ok(v1::LogsReply { revision: 8, attempt: 2, offset, data, end })
+        let (data, uid) = (data.as_bytes().into(), Some(v1::JobUid { revision: 7, ordinal: 0 }));
+        Ok(v1::LogsReply { revision: 8, attempt: 2, offset, data, end, uid })
     };
-    masters.cell.lock().logs =
-        [vec![piece(0, "one ", false), broken()], vec![piece(4, "two", true), piece(7, "never", true)]]
-            .into();
+    masters.cell.lock().logs = [
+        vec![piece(0, "", false), piece(0, "one ", false), broken()],
+        // A master that begins too early does not make us print a byte twice.
+        vec![piece(4, "", false), piece(2, "e two", true), piece(7, "never", true)],
+    ]
+    .into();
     let mut logs = masters.client_from(1).jobs().logs("hello", LogsOf { follow: true, ..LogsOf::default() });
     let mut text = Vec::new();
     while let Some(piece) = logs.next().await.expect("goes on") {
@@ -90,4 +93,10 @@ async fn output_goes_on_at_the_byte_where_it_broke() {
     }
     assert_eq!(String::from_utf8(text).expect("text"), "one two");
     assert_eq!(masters.cell.lock().logged_from, [0, 4]);
+    let named = masters.cell.lock().logged_of.clone();
+    assert_eq!(
+        named,
+        ["hello", "7-0"],
+        "a stream that broke goes on with its job, whoever has the name by then"
+    );
 }

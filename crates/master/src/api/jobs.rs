@@ -12,7 +12,9 @@ use paceline_rules::JobSpec;
 use paceline_types::{AttemptId, IndexRange, IndexSet, JobState, NodeId, TaskIndex, TaskState};
 use tonic::{Request, Response, Status};
 
+use super::logs::{LogsStream, logs};
 use super::watch::watch;
+use super::why::why;
 use super::{Caller, Services};
 use crate::leader::Question;
 use crate::pages::{self, Page};
@@ -27,7 +29,6 @@ const TASKS_PER_PAGE: u32 = 1_000;
 
 pub(super) struct JobsService(pub Services);
 
-type LogsStream = Pin<Box<dyn Stream<Item = Result<v1::LogsReply, Status>> + Send>>;
 type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchReply, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -88,8 +89,9 @@ impl Jobs for JobsService {
         let selector = show::selector(job)?;
         let view = self.0.reads.view(read.as_ref()).await?;
         let job = find(&view, &selector)?;
-        let job = Some(show::job_status(&view, job, true));
-        Ok(Response::new(v1::GetJobReply { revision: view.revision().0, job }))
+        let waiting = why(&self.0, &view, job).await.as_ref().map(show::waiting);
+        let job = v1::JobStatus { waiting, ..show::job_status(&view, job, true) };
+        Ok(Response::new(v1::GetJobReply { revision: view.revision().0, job: Some(job) }))
     }
 
     async fn list(
@@ -145,9 +147,8 @@ impl Jobs for JobsService {
         }))
     }
 
-    async fn logs(&self, _request: Request<v1::LogsRequest>) -> Result<Response<LogsStream>, Status> {
-        let message = "output of tasks is not carried through the cell yet: it is in the agent's data folder on the node";
-        Err(refuse::plain(v1::ErrorCode::Unsupported, message))
+    async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<LogsStream>, Status> {
+        logs(&self.0, request).await
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {

@@ -1,4 +1,5 @@
-//! The streams of shards: checked frames in, batches out. What they mean is the hub's business.
+//! The streams of shards: checked frames in, batches out. What they mean is the hub's business; those for output of
+//! tasks are the log relay's.
 
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -6,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::Stream;
 use paceline_api::v1::master_link_server::MasterLink;
-use paceline_api::v1::{ErrorCode, LogPiece, LogRequest, MasterFrame, ShardFrame};
+use paceline_api::v1::{ErrorCode, LogPiece, MasterFrame, ShardFrame};
 use paceline_cell::Cell;
 use paceline_identity::{PeerIdentity, Role};
 use paceline_link::LinkId;
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::logs::{QUESTIONS_MAX, Question};
 use super::{Caller, Services};
 use crate::leader::{LinkEvent, LinkStream, Outbox};
 use crate::refuse;
@@ -30,7 +32,7 @@ const UNSIGNED_RETRY_MS: u64 = 60_000;
 pub(super) struct LinkService(pub Services);
 
 type FrameStream = Pin<Box<dyn Stream<Item = Result<MasterFrame, Status>> + Send>>;
-type LogStream = Pin<Box<dyn Stream<Item = Result<LogRequest, Status>> + Send>>;
+type LogStream = ReceiverStream<Question>;
 
 #[tonic::async_trait]
 impl MasterLink for LinkService {
@@ -84,11 +86,14 @@ impl MasterLink for LinkService {
         Ok(Response::new(Box::pin(ReceiverStream::new(inbox))))
     }
 
-    async fn log_stream(
-        &self,
-        _request: Request<Streaming<LogPiece>>,
-    ) -> Result<Response<LogStream>, Status> {
-        Err(refuse::plain(ErrorCode::Unsupported, "output of tasks is not carried yet: read it on the node"))
+    async fn log_stream(&self, request: Request<Streaming<LogPiece>>) -> Result<Response<LogStream>, Status> {
+        let name = Caller::of(&request)?.identity.name;
+        let shard: ShardName = name.parse().map_err(|_| {
+            refuse::plain(ErrorCode::PermissionDenied, format!("`{name}` is not the name of a shard"))
+        })?;
+        let (outbox, questions) = mpsc::channel(QUESTIONS_MAX);
+        tokio::spawn(self.0.logs.clone().serve_shard(shard, request.into_inner(), outbox));
+        Ok(Response::new(ReceiverStream::new(questions)))
     }
 }
 

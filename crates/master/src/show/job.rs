@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use paceline_api::{JobRef, v1};
 use paceline_cell::{Cell, Job, JobSelector, TaskView};
+use paceline_schedule::Waiting;
 use paceline_types::{ExitStatus, Reason, TaskIndex, TaskState};
 use tonic::Status;
 
@@ -47,6 +48,25 @@ pub(crate) fn job_status(view: &Cell, job: &Job, with_spec: bool) -> v1::JobStat
         ended_revision: ended.map(|revision| revision.0),
         retired: false,
         reason: v1::Reason::from(job.stop_reason).into(),
+        waiting: None,
+    }
+}
+
+/// Why tasks wait.
+pub(crate) fn waiting(why: &Waiting) -> v1::Waiting {
+    let nodes = why
+        .nodes
+        .iter()
+        .map(|(&reason, &nodes)| v1::NodesInTheWay { reason: v1::Reason::from(reason).into(), nodes });
+    v1::Waiting {
+        reason: v1::Reason::from(why.reason).into(),
+        tasks: why.tasks,
+        first_task: why.first.0,
+        need: Some(why.need.into()),
+        nodes: nodes.collect(),
+        nodes_silent: why.silent,
+        explanation: why.explanation(),
+        change: why.change_in_words(),
     }
 }
 

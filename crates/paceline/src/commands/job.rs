@@ -10,7 +10,7 @@ use paceline_rules::{JobSpec, Limits};
 use paceline_scenario::{EXAMPLE, read_job};
 use serde_json::{Value, json};
 
-use super::{connect, show, wait};
+use super::{connect, logs, show, wait};
 use crate::cli::{CellOptions, JobCommand, Output};
 use crate::{exit, output};
 
@@ -49,6 +49,10 @@ pub async fn run(command: JobCommand, options: &CellOptions) -> Result<ExitCode>
             let heading = ["TASK", "STATE", "NODE", "ATTEMPT", "PID", "EXIT", "REASON"];
             let json = json!({"tasks": tasks.iter().map(show::task_json).collect::<Vec<Value>>()});
             output::table(format, &heading, tasks.iter().map(show::task_row).collect(), &json)?;
+        }
+        JobCommand::Logs(of) => {
+            let client = connect::client(options).await?;
+            logs::print(&client, of, format).await?;
         }
         JobCommand::Stop { job, wait } => {
             let client = connect::client(options).await?;

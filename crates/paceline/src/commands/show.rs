@@ -6,6 +6,8 @@ use paceline_client::v1;
 use paceline_telemetry::certificate_ends_soon;
 use serde_json::{Map, Value, json};
 
+use super::waiting;
+
 /// A job's uid as it is printed and read.
 pub fn uid(uid: Option<&v1::JobUid>) -> String {
     uid.map(|uid| format!("{}-{}", uid.revision, uid.ordinal)).unwrap_or_default()
@@ -75,6 +77,7 @@ pub fn job_json(job: &v1::JobStatus) -> Value {
         "submitted_revision": job.submitted_revision,
         "ended_revision": job.ended_revision,
         "retired": job.retired,
+        "waiting": waiting::json(job.waiting.as_ref()),
     })
 }
 
@@ -111,6 +114,7 @@ pub fn job_rows(job: &v1::JobStatus) -> Vec<Vec<String>> {
     if job.reason() != v1::Reason::None {
         rows.push(row("stopped", reason(job.reason())));
     }
+    rows.extend(waiting::rows(job.waiting.as_ref()));
     rows
 }
 

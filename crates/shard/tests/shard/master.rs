@@ -48,8 +48,30 @@ impl Link {
     }
 }
 
+/// The other end of a stream for output.
+pub struct LogLink {
+    pieces: Streaming<LogPiece>,
+    questions: mpsc::Sender<Result<LogRequest, Status>>,
+}
+
+impl LogLink {
+    pub async fn ask(&self, ticket: u64, node: &str) {
+        let job = v1::JobUid { revision: 7, ordinal: 0 };
+        let attempt = Some(v1::AttemptId { job: Some(job), task: 3, attempt: 1 });
+        let node = node.to_owned();
+        let question = LogRequest { ticket, node, attempt, stderr: true, offset: 5, max_bytes: 100 };
+        self.questions.send(Ok(question)).await.expect("an open stream");
+    }
+
+    pub async fn piece(&mut self) -> LogPiece {
+        let piece = timeout(PATIENCE, self.pieces.message()).await.expect("in time");
+        piece.expect("no error").expect("an open stream")
+    }
+}
+
 struct Service {
     links: mpsc::Sender<Link>,
+    log_links: mpsc::Sender<LogLink>,
     leader: Option<Leader>,
 }
 
@@ -85,15 +107,19 @@ impl MasterLink for Service {
 
     async fn log_stream(
         &self,
-        _request: Request<Streaming<LogPiece>>,
+        request: Request<Streaming<LogPiece>>,
     ) -> Result<Response<Self::LogStreamStream>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        let (questions, asked) = mpsc::channel(64);
+        // Most tests do not look at these streams: then they end at once and are dialled again.
+        let _ = self.log_links.try_send(LogLink { pieces: request.into_inner(), questions });
+        Ok(Response::new(ReceiverStream::new(asked)))
     }
 }
 
 pub struct Master {
     pub address: String,
     links: Mutex<mpsc::Receiver<Link>>,
+    log_links: Mutex<mpsc::Receiver<LogLink>>,
     server: JoinHandle<()>,
 }
 
@@ -112,11 +138,12 @@ impl Master {
     async fn start(cell: &Cell, name: &str, leader: Option<Leader>) -> Self {
         let (listener, address) = cell.listener(Role::Master, name).await;
         let (links, opened) = mpsc::channel(8);
-        let router = grpc(MasterLinkServer::from_arc(Arc::new(Service { links, leader })));
+        let (log_links, log_opened) = mpsc::channel(1);
+        let router = grpc(MasterLinkServer::from_arc(Arc::new(Service { links, log_links, leader })));
         let server = tokio::spawn(async move {
             serve(listener, router, std::future::pending()).await.expect("it serves");
         });
-        Self { address, links: Mutex::new(opened), server }
+        Self { address, links: Mutex::new(opened), log_links: Mutex::new(log_opened), server }
     }
 
     /// The next stream that a shard opens, after its Hello.
@@ -125,6 +152,14 @@ impl Master {
         let mut link = timeout(PATIENCE, links.recv()).await.expect("in time").expect("it serves");
         let hello = link.hear().await;
         assert!(matches!(&hello, ShardMessage::Hello { name, .. } if name.as_str() == "s"), "{hello:?}");
+        link
+    }
+
+    /// The next stream for output that a shard opens, after its first piece.
+    pub async fn log_link(&self) -> LogLink {
+        let mut links = self.log_links.lock().await;
+        let mut link = timeout(PATIENCE, links.recv()).await.expect("in time").expect("it serves");
+        assert_eq!(link.piece().await, LogPiece::default());
         link
     }
 

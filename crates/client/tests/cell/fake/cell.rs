@@ -41,9 +41,10 @@ pub struct Truth {
     pub watched_after: Vec<u64>,
     /// What each page of tasks answers, by turn.
     pub pages: VecDeque<Result<v1::ListTasksReply, Status>>,
-    /// What each opening of a log sends, and the offsets asked for.
+    /// What each opening of a log sends, and the offsets and jobs asked for.
     pub logs: VecDeque<Vec<Result<v1::LogsReply, Status>>>,
     pub logged_from: Vec<u64>,
+    pub logged_of: Vec<String>,
 }
 
 impl FakeCell {

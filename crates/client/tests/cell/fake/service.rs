@@ -73,7 +73,13 @@ impl Jobs for FakeJobs {
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let mut truth = self.cell.lock();
-        truth.logged_from.push(request.into_inner().offset);
+        let request = request.into_inner();
+        truth.logged_from.push(request.offset);
+        truth.logged_of.push(match request.job.and_then(|job| job.by) {
+            Some(v1::job_selector::By::Name(name)) => name,
+            Some(v1::job_selector::By::Uid(uid)) => format!("{}-{}", uid.revision, uid.ordinal),
+            None => String::new(),
+        });
         let script = truth.logs.pop_front().ok_or_else(|| Status::unavailable("nothing more"))?;
         Ok(Response::new(tokio_stream::iter(script)))
     }
