@@ -90,6 +90,9 @@ pub async fn run<L: Listener>(
     let machine = Machine::new(cell, published.clone());
     let mut options = ReplicaConfig::new(&config.cell, &config.name, config.raft_id);
     options.timings = config.timings;
+    options.snapshot_after_log_bytes =
+        config.log.snapshot_after_bytes.unwrap_or(options.snapshot_after_log_bytes);
+    options.log_tail_bytes = config.log.tail_bytes.unwrap_or(options.log_tail_bytes);
     let replica = Arc::new(Replica::open(options, parts.disk, machine, parts.peer_connector).await?);
     published.begin_counting();
     let config = Arc::new(config);
