@@ -197,6 +197,8 @@ impl CellService {
                 up: own.then_some(true),
                 certificate_days_left: own.then_some(days_left),
                 matched_revision: status.matched.get(&member.raft_id).copied().flatten(),
+                snapshot_revision: status.snapshot.filter(|_| own),
+                purged_revision: status.purged.filter(|_| own),
             }
         };
         status.members.iter().map(master).collect()
