@@ -16,6 +16,7 @@ mod leader;
 mod owner;
 mod run;
 mod service;
+mod turns;
 
 pub use config::{MasterAddress, ShardConfig};
 pub use paceline_link::ShardLimits;
