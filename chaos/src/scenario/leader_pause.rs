@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use paceline_client::{Client, JobRef, v1};
 use tokio::time::sleep;
 
@@ -38,6 +38,10 @@ const SETTLED_AFTER: Duration = Duration::from_secs(5);
 const SUBMISSIONS_AROUND: Duration = Duration::from_secs(2);
 /// Stage 0 ends under the successor, stage 1 after the old leader is back.
 const STAGES: u32 = 2;
+/// The leader takes writes at its own address for so long before it is paused.
+const WRITES_BEFORE: Duration = Duration::from_millis(200);
+/// A leader that lost the leadership in that time is no leader to pause.
+const LEADERS_TRIED_MAX: usize = 20;
 /// Short tasks that come and go under the successor, for each long one.
 const SHORT_PER_LONG: u32 = 3;
 
@@ -86,11 +90,8 @@ async fn pause_leader(
     let (before, removed) = (submit("before").await?, submit("removed").await?);
     let (before_pids, removed_pids) = (before.all_running().await?, removed.all_running().await?);
     let jobs = Jobs { before, before_pids, removed, removed_pids };
-    let old = masters::leader(cell, client).await?;
-    // Its calls go to the leader that is about to be paused, and to no other: some before, most meanwhile.
-    let there = cell.client()?.at(&old.name).await?;
-    let late = Load::start(&there, &format!("{PREFIX}to-{}-{number}-", old.name));
     let churn = Workload::churn(cell, client, number, options).await?;
+    let (old, late) = leader_with_writes(cell, client, number, calls).await?;
 
     let paused = Instant::now();
     old.process.pause();
@@ -98,7 +99,7 @@ async fn pause_leader(
     let meanwhile = under_successor(cell, client, number, options, &old, &jobs, paused, report).await?;
     let left = Duration::from_secs(options.outage_seconds).saturating_sub(paused.elapsed());
     sleep(left).await;
-    anyhow::ensure!(old.process.is_paused(), "{} did not stay paused", old.name);
+    ensure!(old.process.is_paused(), "{} did not stay paused", old.name);
     let ms_paused = ms_since(paused);
     drop(resume);
     let resumed = Instant::now();
@@ -126,6 +127,28 @@ async fn pause_leader(
         tasks_removed: options.tasks as usize,
         ms_to_stepped_down,
     })
+}
+
+/// The leader that is about to be paused, and writes that go to its own address and to no other: some are answered
+/// before it is paused, some are on their way to it then, most come meanwhile.
+async fn leader_with_writes(
+    cell: &DevCell,
+    client: &Client,
+    number: usize,
+    calls: &mut Vec<Call>,
+) -> Result<(Leader, Load)> {
+    for turn in 1..=LEADERS_TRIED_MAX {
+        let leader = masters::leader(cell, client).await?;
+        let there = cell.client()?.at(&leader.name).await?;
+        let writes = Load::start(&there, &format!("{PREFIX}to-{}-{number}-{turn}-", leader.name));
+        sleep(WRITES_BEFORE).await;
+        match checks::own_status(cell, &leader.name).await {
+            Ok(own) if own.leader == leader.name && own.term == leader.term => return Ok((leader, writes)),
+            Ok(_) | Err(_) => eprintln!("pause {number}: {} does not lead any more; once again", leader.name),
+        }
+        calls.extend(writes.stop().await?);
+    }
+    bail!("{LEADERS_TRIED_MAX} leaders in a row did not lead for {WRITES_BEFORE:?}: the machine is too busy")
 }
 
 /// Resumes a leader, however the time with it paused ends.
