@@ -66,6 +66,8 @@ pub struct Part {
 pub struct Agent {
     /// Its name, as in its certificate.
     pub node: String,
+    /// Absent while it does not run.
+    pub pid: Option<u32>,
 }
 
 impl Part {
@@ -75,19 +77,54 @@ impl Part {
     }
 }
 
+impl Agent {
+    /// Its process, where it runs.
+    pub fn process(&self) -> Option<Process> {
+        Process::find(self.pid?)
+    }
+}
+
+impl Parts {
+    /// An agent as `--only` names it, and its process where it runs.
+    pub fn agent(&self, node: &str) -> Option<(String, Option<Process>)> {
+        let at = self.agents.iter().position(|agent| agent.node == node)?;
+        Some((format!("agent:{}", at + 1), self.agents[at].process()))
+    }
+
+    /// A shard by its name.
+    pub fn shard(&self, name: &str) -> Option<&Part> {
+        self.shards.iter().find(|shard| shard.name == name)
+    }
+
+    /// A master by its name.
+    pub fn master(&self, name: &str) -> Option<&Part> {
+        self.masters.iter().find(|master| master.name == name)
+    }
+}
+
+/// How a cell is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// It brings back by itself what ends.
+    pub restart: bool,
+    /// Masters take a snapshot after so many bytes of log, and keep so many behind it.
+    pub log: Option<(u64, u64)>,
+}
+
 /// A running cell. Dropping it ends it.
 #[derive(Debug)]
 pub struct DevCell {
     paceline: PathBuf,
     folder: Option<TempDir>,
     dir: PathBuf,
+    marks: PathBuf,
     dev: Child,
     ended: bool,
 }
 
 impl DevCell {
     /// Starts three masters, two shards and four agents under `paceline dev`.
-    pub fn start(paceline: &Path, restart: bool) -> Result<Self> {
+    pub fn start(paceline: &Path, settings: Settings) -> Result<Self> {
         ensure!(paceline.is_file(), "{} is missing: build it, or give --bin-dir", paceline.display());
         // Others may enter: tasks run as another user. The roles show resolved paths on their command lines.
         let parent = std::env::temp_dir().canonicalize().context("cannot find the temporary folder")?;
@@ -95,6 +132,10 @@ impl DevCell {
         let builder = builder.prefix("paceline-chaos-").permissions(Permissions::from_mode(0o755));
         let folder = builder.tempdir_in(parent).context("cannot create a folder for the cell")?;
         let dir = folder.path().join("cell");
+        let marks = folder.path().join("marks");
+        fs::create_dir(&marks).context("cannot create a folder for what tasks write")?;
+        // For everybody, as the temporary folder itself: tasks run as another user.
+        fs::set_permissions(&marks, Permissions::from_mode(0o1777)).context("cannot open that folder")?;
         let create = |name: &str| {
             File::create(folder.path().join(name)).with_context(|| format!("cannot create {name}"))
         };
@@ -103,12 +144,15 @@ impl DevCell {
         for (part, count) in [("--masters", MASTERS), ("--shards", SHARDS), ("--agents", AGENTS)] {
             dev.arg(part).arg(count.to_string());
         }
-        dev.arg("--dir").arg(&dir).args(restart.then_some("--restart"));
+        if let Some((snapshot_after, tail)) = settings.log {
+            dev.args(["--snapshot-after-log", &snapshot_after.to_string(), "--log-tail", &tail.to_string()]);
+        }
+        dev.arg("--dir").arg(&dir).args(settings.restart.then_some("--restart"));
         dev.stdin(Stdio::null()).stdout(create("dev.stdout")?).stderr(create("dev.stderr")?);
         // A group of its own: Ctrl-C reaches this process only, which then ends the cell in order.
         let dev =
             dev.process_group(0).spawn().with_context(|| format!("cannot start {}", paceline.display()))?;
-        Ok(Self { paceline: paceline.to_owned(), folder: Some(folder), dir, dev, ended: false })
+        Ok(Self { paceline: paceline.to_owned(), folder: Some(folder), dir, marks, dev, ended: false })
     }
 
     /// Returns once the cell says that it is ready.
@@ -136,6 +180,18 @@ impl DevCell {
         Ok(Client::open(CellFolder::read(&self.dir)?)?)
     }
 
+    /// A client that knows one master only, and of the others what that one tells it.
+    pub fn client_that_knows_only(&self, master: &str) -> Result<Client> {
+        let folder = CellFolder::read(&self.dir)?;
+        let address = folder.address_of(master).with_context(|| format!("{master} has no address"))?;
+        Ok(Client::open(CellFolder { api: vec![address.to_owned()], masters: Vec::new(), ..folder })?)
+    }
+
+    /// Where tasks leave their marks: everybody may write there.
+    pub fn marks_folder(&self) -> &Path {
+        &self.marks
+    }
+
     /// Starts one part again, as in `master:2`, and leaves it running.
     pub async fn start_again(&self, part: &str) -> Result<()> {
         let mut command = Command::new(&self.paceline);
@@ -150,6 +206,8 @@ impl DevCell {
     /// Ends the cell. Returns whatever was wrong with its end: nothing of it runs afterwards in any case.
     pub fn end(&mut self) -> Vec<String> {
         self.ended = true;
+        // What a scenario paused and did not resume could not end in order.
+        process::of_cell(&self.dir).iter().for_each(|(process, _)| process.resume());
         let mut faults = Vec::new();
         match self.end_dev() {
             Ok(()) => {}

@@ -33,9 +33,9 @@ pub struct Load {
 
 impl Load {
     /// Begins. Every job's name begins with the prefix, and nobody else's may.
-    pub fn start(client: &Client, prefix: &'static str) -> Self {
+    pub fn start(client: &Client, prefix: &str) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let calls = tokio::spawn(submit_until(client.within(CALL_WITHIN), prefix, stopped));
+        let calls = tokio::spawn(submit_until(client.within(CALL_WITHIN), prefix.to_owned(), stopped));
         Self { stop, calls }
     }
 
@@ -47,7 +47,7 @@ impl Load {
     }
 }
 
-async fn submit_until(client: Client, prefix: &'static str, mut stopped: oneshot::Receiver<()>) -> Vec<Call> {
+async fn submit_until(client: Client, prefix: String, mut stopped: oneshot::Receiver<()>) -> Vec<Call> {
     let began = Instant::now();
     let mut ticks = interval(SUBMIT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -13,6 +13,7 @@
 mod cell;
 mod digests;
 mod load;
+mod marks;
 mod process;
 mod record;
 mod report;
@@ -52,15 +53,16 @@ enum Command {
 struct RunArgs {
     /// What is done to the cell.
     scenario: Scenario,
-    /// How often it is done [default: 10 for leader-kill, 1 for all-killed].
+    /// How often it is done [default: 10 for leader-kill, 3 at most for throughput, 1 for the others].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     runs: Option<u32>,
-    /// Tasks of the job that runs meanwhile [default: 20000 for leader-kill, 40 for all-killed].
+    /// Tasks of the job that runs meanwhile [default: 20000 for leader-kill and throughput, 20 or 40 for the others].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tasks: Option<u32>,
-    /// How long everything is away, for all-killed.
-    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
-    outage_seconds: u64,
+    /// How long what is killed or paused stays so, at least [default: 60 for all-killed, 20 for leader-pause and
+    /// shard-kill, 10 for agent-kill].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
+    outage_seconds: Option<u64>,
     /// With fewer acknowledged submissions the run is void [default: 10 for each time].
     #[arg(long, value_name = "N")]
     acknowledged_min: Option<usize>,
@@ -101,7 +103,7 @@ fn run(args: &RunArgs) -> Result<Verdict> {
         interrupted()?
     };
     let began = Instant::now();
-    let mut cell = DevCell::start(&paceline(args.bin_dir.as_deref())?, args.scenario.restarts())?;
+    let mut cell = DevCell::start(&paceline(args.bin_dir.as_deref())?, args.scenario.settings())?;
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = drive(args.scenario, &mut cell, &options, &mut report) => outcome,
@@ -129,12 +131,13 @@ async fn drive(scenario: Scenario, cell: &mut DevCell, options: &Options, report
 }
 
 fn options(args: &RunArgs) -> Options {
-    let runs = args.runs.map_or(args.scenario.runs_default(), |runs| runs as usize);
+    let defaults = args.scenario.defaults();
+    let runs = args.runs.map_or(defaults.runs, |runs| runs as usize);
     Options {
         runs,
-        tasks: args.tasks.unwrap_or(args.scenario.tasks_default()),
-        outage_seconds: args.outage_seconds,
-        acknowledged_min: args.acknowledged_min.unwrap_or(runs * args.scenario.acknowledged_min_per_run()),
+        tasks: args.tasks.unwrap_or(defaults.tasks),
+        outage_seconds: args.outage_seconds.unwrap_or(defaults.outage_seconds),
+        acknowledged_min: args.acknowledged_min.unwrap_or(runs * defaults.acknowledged_per_run),
     }
 }
 
@@ -153,10 +156,12 @@ fn paceline(bin_dir: Option<&Path>) -> Result<PathBuf> {
 fn interrupted() -> Result<impl Future<Output = anyhow::Error>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be heard")?;
+    let mut hangup = signal(SignalKind::hangup()).context("the end of the terminal cannot be heard")?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => anyhow!("ended by SIGTERM"),
             _ = interrupt.recv() => anyhow!("ended by Ctrl-C"),
+            _ = hangup.recv() => anyhow!("ended with its terminal"),
         }
     })
 }

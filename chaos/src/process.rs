@@ -37,6 +37,21 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Takes the processor away from it: it neither runs nor ends until it is resumed.
+    pub fn pause(self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it run on.
+    pub fn resume(self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Whether it is paused, all threads of it.
+    pub fn is_paused(self) -> bool {
+        self.runs() && state(self.pid) == Some('T')
+    }
+
     fn signal(self, signal: Signal) {
         if self.runs()
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
@@ -45,6 +60,13 @@ impl Process {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// The state letter in `/proc/PID/stat`.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.trim_start().chars().next()
 }
 
 /// The start time in `/proc/PID/stat`; nothing for a process that has ended.
@@ -101,6 +123,21 @@ mod tests {
             std::thread::yield_now();
         }
         child.wait().expect("waited for");
+    }
+
+    #[test]
+    fn a_paused_process_neither_ends_nor_goes_until_it_is_resumed() {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().expect("started");
+        let process = Process::find(child.id()).expect("runs");
+        process.pause();
+        while !process.is_paused() {
+            std::thread::yield_now();
+        }
+        process.terminate();
+        assert!(process.runs(), "SIGTERM waits until it is resumed");
+        process.resume();
+        assert!(!child.wait().expect("waited for").success());
+        assert!(!process.is_paused());
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What a run showed: for people in a few lines, for programs as one JSON document.
 
+mod faults;
+
 use std::fmt::Write;
 
 use serde::Serialize;
 use serde_json::Value;
+
+pub use faults::{AgentKill, CatchUp, Kill, Outage, Pause, ShardKill, Throughput};
 
 use crate::record::Held;
 
@@ -19,40 +23,6 @@ pub enum Verdict {
     Void,
     /// The run could not be carried through.
     Error,
-}
-
-/// One leader that was killed.
-#[derive(Clone, Debug, Serialize)]
-pub struct Kill {
-    /// Its name.
-    pub leader: String,
-    /// The term that it led in.
-    pub term: u64,
-    /// The term that the next write was committed in, or a later one.
-    pub next_term: u64,
-    /// From the SIGKILL to the reply of the next committed write, as a client sees it.
-    pub ms_to_next_write: u64,
-    /// From the SIGKILL until the master was back, with all of that write applied.
-    pub ms_to_caught_up: u64,
-    /// Tasks of the big job that had ended before.
-    pub tasks_ended: u64,
-}
-
-/// One time that all masters and shards were away.
-#[derive(Clone, Debug, Serialize)]
-pub struct Outage {
-    /// From the SIGKILLs to the first restart.
-    pub ms_away: u64,
-    /// Tasks that ran when it began.
-    pub tasks_running: usize,
-    /// Of these, still running when it ended, as the same processes.
-    pub tasks_kept: usize,
-    /// Of these, those that ended while nobody could hear it.
-    pub tasks_ended_unheard: usize,
-    /// From the first restart to the reply of the next committed write.
-    pub ms_to_next_write: u64,
-    /// From the first restart until every shard and node was connected.
-    pub ms_to_all_connected: u64,
 }
 
 /// Everything that a run showed.
@@ -72,14 +42,26 @@ pub struct Report {
     pub error: Option<String>,
     /// Leaders that were killed.
     pub kills: Vec<Kill>,
-    /// Times that everything was away.
+    /// Times that all masters and shards, or all shards, were away.
     pub outages: Vec<Outage>,
-    /// Median over all kills or outages.
+    /// Agents that were killed.
+    pub agent_kills: Vec<AgentKill>,
+    /// Shards that were killed alone.
+    pub shard_kills: Vec<ShardKill>,
+    /// Leaders that were paused.
+    pub pauses: Vec<Pause>,
+    /// Followers that were away for longer than the log reaches back.
+    pub catch_ups: Vec<CatchUp>,
+    /// What a large job cost an undisturbed leader.
+    pub throughput: Option<Throughput>,
+    /// Median over all kills, pauses and outages.
     pub p50_ms_to_next_write: Option<u64>,
-    /// Longest of all kills or outages.
+    /// Longest of all kills, pauses and outages.
     pub max_ms_to_next_write: Option<u64>,
     /// Tasks of the big job over the time from its acknowledgement to its end, faults included.
     pub tasks_per_second: Option<f64>,
+    /// The same over the times between a killed master's return and the next kill.
+    pub tasks_per_second_between: Option<f64>,
     /// Small jobs that the cell acknowledged.
     pub acknowledged: usize,
     /// Small jobs of which it is certain that they were not accepted.
@@ -90,7 +72,7 @@ pub struct Report {
     pub lost: usize,
     /// Tasks that needed more than one attempt.
     pub attempts_above_one: usize,
-    /// The revision at which all masters had the same digest.
+    /// The last revision at which all masters were seen with the same digest.
     pub digests_equal_at: Option<u64>,
     /// Every promise that the cell broke.
     pub violations: Vec<String>,
@@ -110,9 +92,15 @@ impl Report {
             error: None,
             kills: Vec::new(),
             outages: Vec::new(),
+            agent_kills: Vec::new(),
+            shard_kills: Vec::new(),
+            pauses: Vec::new(),
+            catch_ups: Vec::new(),
+            throughput: None,
             p50_ms_to_next_write: None,
             max_ms_to_next_write: None,
             tasks_per_second: None,
+            tasks_per_second_between: None,
             acknowledged: 0,
             refused: 0,
             unknown: 0,
@@ -140,8 +128,9 @@ impl Report {
     /// Nothing more will happen: what follows from it all.
     pub fn conclude(&mut self) {
         let kills = self.kills.iter().map(|kill| kill.ms_to_next_write);
-        let outages = self.outages.iter().map(|outage| outage.ms_to_next_write);
-        let mut waits: Vec<u64> = kills.chain(outages).collect();
+        let pauses = self.pauses.iter().map(|pause| pause.ms_to_next_write);
+        let outages = self.outages.iter().filter_map(|outage| outage.ms_to_next_write);
+        let mut waits: Vec<u64> = kills.chain(pauses).chain(outages).collect();
         waits.sort_unstable();
         self.p50_ms_to_next_write = waits.get(waits.len().saturating_sub(1) / 2).copied();
         self.max_ms_to_next_write = waits.last().copied();
@@ -157,42 +146,49 @@ impl Report {
         };
     }
 
+    /// Everything that was done to the cell, kind by kind.
+    fn faults(&self) -> Vec<String> {
+        let kills = self.kills.iter().map(Kill::text);
+        let outages = self.outages.iter().map(Outage::text);
+        let agents = self.agent_kills.iter().map(AgentKill::text);
+        let shards = self.shard_kills.iter().map(ShardKill::text);
+        let pauses = self.pauses.iter().map(Pause::text);
+        let catch_ups = self.catch_ups.iter().map(CatchUp::text);
+        let throughput = self.throughput.iter().map(Throughput::text);
+        kills
+            .chain(agents)
+            .chain(shards)
+            .chain(outages)
+            .chain(pauses)
+            .chain(catch_ups)
+            .chain(throughput)
+            .collect()
+    }
+
     /// The lines for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let verdict = format!("{:?}", self.verdict).to_lowercase();
         let mut line = |words: String| writeln!(text, "{words}").expect("a String takes all text");
         line(format!("{}: {verdict} in {:.0} s", self.scenario, self.seconds));
-        for kill in &self.kills {
-            let Kill { leader, ms_to_next_write, ms_to_caught_up, tasks_ended, .. } = kill;
-            line(format!(
-                "  {leader} killed after {tasks_ended} tasks: next write after {ms_to_next_write} ms, \
-                 caught up after {ms_to_caught_up} ms"
-            ));
-        }
-        for outage in &self.outages {
-            line(format!(
-                "  all masters and shards away for {} ms: of {} tasks {} went on and {} ended meanwhile; \
-                 next write after {} ms, all connected after {} ms",
-                outage.ms_away,
-                outage.tasks_running,
-                outage.tasks_kept,
-                outage.tasks_ended_unheard,
-                outage.ms_to_next_write,
-                outage.ms_to_all_connected
-            ));
-        }
+        self.faults().iter().for_each(|fault| line(format!("  {fault}")));
         if let (Some(p50), Some(max)) = (self.p50_ms_to_next_write, self.max_ms_to_next_write) {
             line(format!("  time to the next committed write: p50 {p50} ms, max {max} ms"));
         }
         if let Some(rate) = self.tasks_per_second {
             line(format!("  tasks per second: {rate:.1}"));
         }
+        if let Some(rate) = self.tasks_per_second_between {
+            line(format!("  tasks per second between the failovers: {rate:.1}"));
+        }
         line(format!(
             "  submissions: {} acknowledged, {} refused, {} unknown; {} acknowledged lost",
             self.acknowledged, self.refused, self.unknown, self.lost
         ));
         line(format!("  tasks that needed more than one attempt: {}", self.attempts_above_one));
+        if let Some(revision) = self.digests_equal_at {
+            line(format!("  all masters had the same digest at revision {revision}"));
+        }
         self.void.iter().for_each(|why| line(format!("  VOID: {why}")));
         self.error.iter().for_each(|error| line(format!("  ERROR: {error}")));
         self.violations.iter().for_each(|violation| line(format!("  VIOLATION: {violation}")));

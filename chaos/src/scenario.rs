@@ -1,14 +1,24 @@
 //! The scenarios, each a file: what is done to a cell, and what must be true of it afterwards.
 
+mod agent_kill;
 mod all_killed;
-mod checks;
+mod follower_behind;
 mod leader_kill;
+mod leader_pause;
+mod shard_kill;
+mod throughput;
+
+mod big;
+mod checks;
+mod links;
+mod masters;
+mod workload;
 
 use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use crate::cell::DevCell;
+use crate::cell::{DevCell, Settings};
 use crate::report::Report;
 
 /// What is done to the cell.
@@ -16,8 +26,18 @@ use crate::report::Report;
 pub enum Scenario {
     /// The leader is killed again and again while a large job runs.
     LeaderKill,
+    /// The leader is paused while its successor assigns and removes tasks, and runs on.
+    LeaderPause,
     /// All masters and shards are killed at once while tasks run, and come back later.
     AllKilled,
+    /// An agent is killed while its tasks run and end, and comes back later.
+    AgentKill,
+    /// The shard that agents speak through is killed, then all shards are, and they come back later.
+    ShardKill,
+    /// A follower is away until the log behind it is purged, and comes back.
+    FollowerBehind,
+    /// Nothing is done to it: what a large job takes.
+    Throughput,
 }
 
 /// How much of it.
@@ -33,43 +53,53 @@ pub struct Options {
     pub acknowledged_min: usize,
 }
 
+/// What a scenario does where nothing else is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    /// How often the fault is injected.
+    pub runs: usize,
+    /// How many tasks run meanwhile.
+    pub tasks: u32,
+    /// How long a part is away or paused; zero where that follows from something else.
+    pub outage_seconds: u64,
+    /// Fewer acknowledged calls than this for each fault show nothing. Ten are one second's submissions.
+    pub acknowledged_per_run: usize,
+}
+
 impl Scenario {
     /// Its name on the command line and in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::LeaderKill => "leader-kill",
+            Self::LeaderPause => "leader-pause",
             Self::AllKilled => "all-killed",
+            Self::AgentKill => "agent-kill",
+            Self::ShardKill => "shard-kill",
+            Self::FollowerBehind => "follower-behind",
+            Self::Throughput => "throughput",
         }
     }
 
-    /// How often the fault is injected where nothing else is asked for.
-    pub const fn runs_default(self) -> usize {
-        match self {
-            Self::LeaderKill => 10,
-            Self::AllKilled => 1,
-        }
+    /// What it does where nothing else is asked for.
+    pub const fn defaults(self) -> Defaults {
+        let (runs, tasks, outage_seconds, acknowledged_per_run) = match self {
+            Self::LeaderKill => (10, 20_000, 0, 10),
+            Self::LeaderPause => (1, 20, 20, 10),
+            Self::AllKilled => (1, 40, 60, 10),
+            Self::AgentKill => (1, 40, 10, 10),
+            Self::ShardKill => (1, 40, 20, 10),
+            Self::FollowerBehind => (1, 20, 0, 10),
+            Self::Throughput => (3, 20_000, 0, 0),
+        };
+        Defaults { runs, tasks, outage_seconds, acknowledged_per_run }
     }
 
-    /// How many tasks run meanwhile where nothing else is asked for.
-    pub const fn tasks_default(self) -> u32 {
-        match self {
-            Self::LeaderKill => 20_000,
-            Self::AllKilled => 40,
-        }
-    }
-
-    /// Fewer acknowledged calls than this for each fault show nothing. Ten are one second's submissions.
-    pub const fn acknowledged_min_per_run(self) -> usize {
-        match self {
-            Self::LeaderKill | Self::AllKilled => 10,
-        }
-    }
-
-    /// Whether the cell brings back by itself what is killed.
-    pub const fn restarts(self) -> bool {
-        match self {
-            Self::LeaderKill => true,
-            Self::AllKilled => false,
+    /// How the cell is started. Only where it is to bring back by itself what is killed is it told so.
+    pub fn settings(self) -> Settings {
+        let small_log = (follower_behind::SNAPSHOT_AFTER_LOG_BYTES, follower_behind::LOG_TAIL_BYTES);
+        Settings {
+            restart: self == Self::LeaderKill,
+            log: (self == Self::FollowerBehind).then_some(small_log),
         }
     }
 
@@ -77,8 +107,12 @@ impl Scenario {
     pub fn params(self, options: &Options) -> Value {
         let Options { runs, tasks, outage_seconds, acknowledged_min } = options;
         let mut params = json!({"runs": runs, "tasks": tasks, "acknowledged_min": acknowledged_min});
-        if self == Self::AllKilled {
+        if self.defaults().outage_seconds > 0 {
             params["outage_seconds"] = json!(outage_seconds);
+        }
+        if let Some((snapshot_after, tail)) = self.settings().log {
+            params["snapshot_after_log_bytes"] = json!(snapshot_after);
+            params["log_tail_bytes"] = json!(tail);
         }
         params
     }
@@ -87,7 +121,12 @@ impl Scenario {
     pub async fn run(self, cell: &DevCell, options: &Options, report: &mut Report) -> Result<()> {
         match self {
             Self::LeaderKill => leader_kill::run(cell, options, report).await,
+            Self::LeaderPause => leader_pause::run(cell, options, report).await,
             Self::AllKilled => all_killed::run(cell, options, report).await,
+            Self::AgentKill => agent_kill::run(cell, options, report).await,
+            Self::ShardKill => shard_kill::run(cell, options, report).await,
+            Self::FollowerBehind => follower_behind::run(cell, options, report).await,
+            Self::Throughput => throughput::run(cell, options, report).await,
         }
     }
 }

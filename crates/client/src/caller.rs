@@ -171,7 +171,7 @@ impl<'a> Caller<'a> {
             // Whoever names a master wants that one's answer, not another's.
             let message = format!("{address} does not lead, and the call was to go to no other master");
             let detail = paceline_api::error_detail(ErrorCode::NotLeader, message);
-            return Err(ClientError::Refused(Box::new(detail)));
+            return Err(self.refused(Box::new(detail)));
         }
         self.masters.pass(address);
         let Some(leader) = leader.filter(|leader| leader != address) else {
@@ -200,7 +200,8 @@ impl<'a> Caller<'a> {
     fn refused(&self, detail: Box<ErrorDetail>) -> ClientError {
         let knows_nothing = matches!(
             detail.code(),
-            ErrorCode::RequestTooOld
+            ErrorCode::NotLeader
+                | ErrorCode::RequestTooOld
                 | ErrorCode::RequestAnswered
                 | ErrorCode::PermissionDenied
                 | ErrorCode::Unsupported

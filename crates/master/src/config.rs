@@ -21,6 +21,17 @@ pub struct MasterConfig {
     pub health_port: Option<u16>,
     /// Raft's clocks.
     pub timings: Timings,
+    /// How much log is kept.
+    pub log: LogSizes,
+}
+
+/// How much log a master keeps; nothing leaves a size at the replica's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSizes {
+    /// A snapshot is taken after this many bytes of log.
+    pub snapshot_after_bytes: Option<u64>,
+    /// This many bytes of log stay behind a snapshot, for masters that were away briefly.
+    pub tail_bytes: Option<u64>,
 }
 
 /// Another master of a cell that begins. Its Raft id and disk are learnt from itself.

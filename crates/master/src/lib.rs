@@ -26,6 +26,6 @@ mod room;
 mod run;
 mod show;
 
-pub use config::{Founder, MasterConfig};
+pub use config::{Founder, LogSizes, MasterConfig};
 pub use paceline_replica::Timings;
 pub use run::{MasterError, MasterParts, run};

@@ -96,6 +96,9 @@ pub async fn run<L: Listener>(
     let peers = certificates.watching(parts.peer_connector);
     let mut options = ReplicaConfig::new(&config.cell, &config.name, config.raft_id);
     options.timings = config.timings;
+    options.snapshot_after_log_bytes =
+        config.log.snapshot_after_bytes.unwrap_or(options.snapshot_after_log_bytes);
+    options.log_tail_bytes = config.log.tail_bytes.unwrap_or(options.log_tail_bytes);
     let replica = Arc::new(Replica::open(options, parts.disk, machine, peers).await?);
     published.begin_counting();
     let config = Arc::new(config);

@@ -58,6 +58,7 @@ impl Master {
             bootstrap: Some(Vec::new()),
             health_port: None,
             timings: Timings::DEFAULT,
+            log: paceline_master::LogSizes::default(),
         };
         let parts = MasterParts {
             disk: Arc::new(RocksDisk::open(&dir.join("data")).expect("a disk")),

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use paceline_master::Founder;
 use paceline_types::{parse_cpu_milli, parse_memory_bytes};
 
-use crate::dev::{DevOptions, Part, Size};
+use crate::dev::{DevOptions, LogPlan, Part, Size};
 
 /// Paceline: the control plane of a datacenter cell.
 #[derive(Debug, Parser)]
@@ -95,13 +95,32 @@ pub struct DevArgs {
     /// End when standard input ends.
     #[arg(long)]
     exit_with_stdin: bool,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+/// How much log a master keeps.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct LogOptions {
+    /// A master takes a snapshot after this much log, as in 64Mi [default: 128Mi].
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory_bytes)]
+    pub snapshot_after_log: Option<u64>,
+    /// So much log stays behind a snapshot, for masters that were away briefly [default: 64Mi].
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory_bytes)]
+    pub log_tail: Option<u64>,
+}
+
+impl From<LogOptions> for LogPlan {
+    fn from(options: LogOptions) -> Self {
+        Self { snapshot_after_bytes: options.snapshot_after_log, tail_bytes: options.log_tail }
+    }
 }
 
 impl From<DevArgs> for DevOptions {
     fn from(args: DevArgs) -> Self {
         let size = Size { masters: args.masters, shards: args.shards, agents: args.agents };
-        let DevArgs { dir, restart, only, exit_with_stdin, .. } = args;
-        Self { dir, size, restart, only, exit_with_stdin }
+        let DevArgs { dir, restart, only, exit_with_stdin, log, .. } = args;
+        Self { dir, size, restart, only, exit_with_stdin, log: log.into() }
     }
 }
 
@@ -156,6 +175,8 @@ pub struct MasterArgs {
     /// Raft's clocks.
     #[arg(long, value_enum, default_value_t = RaftTimings::Default)]
     pub timings: RaftTimings,
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -21,7 +21,7 @@ use paceline_identity::{Authority, CERTIFICATE_LIFE, Role};
 
 use cell_file::OPERATOR_CREDENTIALS;
 use plan::Plan;
-pub use plan::{Part, Size};
+pub use plan::{LogPlan, Part, Size};
 use presence::Presence;
 use process::Tie;
 use running::Running;
@@ -42,6 +42,8 @@ pub struct DevOptions {
     pub only: Option<Part>,
     /// End when standard input ends.
     pub exit_with_stdin: bool,
+    /// How much log the masters keep, where it is not what it was before.
+    pub log: LogPlan,
 }
 
 /// Runs a cell until it is asked to end, or starts one part of it again.
@@ -84,7 +86,7 @@ fn start_again(dir: &Path, part: Part, format: Output) -> Result<()> {
 
 async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
     let _presence = Presence::take(dir)?;
-    let plan = make_plan(dir, options.size)?;
+    let plan = make_plan(dir, options)?;
     let stray = cell_file::load_pids(dir, &plan);
     if let Some((part, pid)) = stray.iter().find(|&(part, pid)| process::is_part(*pid, dir, *part)) {
         bail!(
@@ -99,13 +101,18 @@ async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
     outcome
 }
 
-fn make_plan(dir: &Path, size: Size) -> Result<Plan> {
-    if let Some(plan) = Plan::load(dir)? {
-        plan.check_size(size)?;
-        return Ok(plan);
-    }
-    let capacity = paceline_agent::detect_capacity()?;
-    let plan = Plan::new(size, capacity.cpu_milli(), capacity.memory_bytes())?;
+fn make_plan(dir: &Path, options: &DevOptions) -> Result<Plan> {
+    let mut plan = match Plan::load(dir)? {
+        Some(plan) => {
+            plan.check_size(options.size)?;
+            plan
+        }
+        None => {
+            let capacity = paceline_agent::detect_capacity()?;
+            Plan::new(options.size, capacity.cpu_milli(), capacity.memory_bytes())?
+        }
+    };
+    plan.log = options.log.or(plan.log);
     plan.store(dir)?;
     Ok(plan)
 }

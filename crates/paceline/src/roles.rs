@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use paceline_agent::AgentConfig;
 use paceline_identity::{Credentials, Role, TlsConnector, TlsListener};
-use paceline_master::{MasterConfig, MasterParts, Timings};
+use paceline_master::{LogSizes, MasterConfig, MasterParts, Timings};
 use paceline_shard::{ShardConfig, ShardLimits};
 use paceline_telemetry::{LogFormat, init_tracing};
 use paceline_types::Resources;
@@ -90,6 +90,7 @@ pub async fn master(args: MasterArgs) -> Result<()> {
             RaftTimings::Fast => Timings::FAST,
             RaftTimings::SlowDisk => Timings::SLOW_DISK,
         },
+        log: LogSizes { snapshot_after_bytes: args.log.snapshot_after_log, tail_bytes: args.log.log_tail },
     };
     let disk = paceline_store::RocksDisk::open(&args.data)?;
     let parts = MasterParts {

@@ -23,6 +23,7 @@ use tonic::{Status, Streaming};
 use crate::backoff::Backoff;
 use crate::config::MasterAddress;
 use crate::owner::Event;
+use crate::turns::Turns;
 
 /// How long a master may take to answer the call; connecting has its own deadline below this.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(6);
@@ -76,6 +77,8 @@ struct Ended {
     hint: Option<Leader>,
     /// The master spoke to us as a leader.
     led: bool,
+    /// This shard gave it up, as it does with a leader that says nothing.
+    given_up: bool,
 }
 
 /// Why a talk ended, and who leads as far as the master knows.
@@ -88,7 +91,7 @@ fn farewell(status: &Status) -> Farewell {
 
 impl Dialler {
     pub(crate) async fn run(mut self) {
-        let mut turn = 0;
+        let mut turns = Turns::new(std::mem::take(&mut self.masters));
         let mut hint: Option<Leader> = None;
         let mut hints = 0;
         for link in (1..).map(LinkId) {
@@ -97,24 +100,25 @@ impl Dialler {
                     (leader.api_address, Expect::named(Role::Master, leader.name))
                 }
                 Some(leader) => (leader.api_address, Expect::any(Role::Master)),
-                None => {
-                    let address = self.masters[turn % self.masters.len()].clone();
-                    turn += 1;
-                    (address, Expect::any(Role::Master))
-                }
+                None => (turns.next(), Expect::any(Role::Master)),
             };
             let ended = self.attempt(link, &address, expect).await;
             if self.events.is_closed() {
                 return;
             }
-            let Ended { why, hint: next, led } = ended;
+            let Ended { why, hint: next, led, given_up } = ended;
             if led {
+                turns.spoke();
                 tracing::info!(%address, why, "the leader is lost");
                 self.backoff.reset();
                 hints = 0;
             } else {
                 tracing::debug!(%address, why, "no leader there");
             }
+            if given_up {
+                turns.fell_silent(&address);
+            }
+            let next = next.filter(|leader| !turns.passes_over(&leader.api_address));
             if next.is_some() && hints < HINTS_IN_A_ROW {
                 (hint, hints) = (next, hints + 1);
                 continue;
@@ -131,7 +135,7 @@ impl Dialler {
         let stream = LeaderStream { outbox, taken: taken.clone(), _attempt: ended.clone().drop_guard() };
         let connected = Event::LeaderConnected { link, stream };
         if self.events.send(connected).await.is_err() {
-            return Ended { why: "the shard ends".to_owned(), hint: None, led: false };
+            return Ended { why: "the shard ends".to_owned(), hint: None, led: false, given_up: false };
         }
         let outgoing = ReceiverStream::new(inbox).inspect(move |_| taken.one());
         let mut led = false;
@@ -139,8 +143,9 @@ impl Dialler {
         let outcome = ended.run_until_cancelled(talk).await;
         // An error means that the owner is gone, and with it whoever would care.
         let _ = self.events.send(Event::LeaderDisconnected { link }).await;
+        let given_up = outcome.is_none();
         let (why, hint) = outcome.unwrap_or_else(|| ("given up by this shard".to_owned(), None));
-        Ended { why, hint, led }
+        Ended { why, hint, led, given_up }
     }
 
     async fn talk(

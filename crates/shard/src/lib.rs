@@ -18,6 +18,7 @@ mod logs;
 mod owner;
 mod run;
 mod service;
+mod turns;
 
 pub use config::{MasterAddress, ShardConfig};
 pub use paceline_link::ShardLimits;

@@ -174,6 +174,24 @@ async fn a_stale_read_goes_to_the_master_that_was_named_and_to_no_other() {
     assert_eq!(error.code(), Some(ErrorCode::NotLeader));
 }
 
+/// A leader that was paused may have executed what it did not answer, and lead no more when it is asked again.
+#[tokio::test]
+async fn a_named_master_that_lost_the_leadership_after_an_open_try_leaves_an_unknown_outcome() {
+    let masters = masters(2, 0).await;
+    masters.cell.lock().faults = [Fault::DropReply].into();
+    let there = masters.client_from(0).at(&masters.addresses[0]).await.expect("known");
+    let submitting = there.jobs();
+    let spec = spec();
+    let (outcome, ()) = tokio::join!(submitting.submit(&spec), async {
+        while masters.cell.lock().executions == 0 {
+            tokio::task::yield_now().await;
+        }
+        masters.cell.lock().leader = Some(1);
+    });
+    assert_eq!(outcome.expect_err("not answered").class(), Class::Unknown);
+    assert_eq!(masters.cell.lock().executions, 1);
+}
+
 #[tokio::test]
 async fn all_pages_are_read_and_of_one_view() {
     let masters = masters(1, 0).await;

@@ -7,7 +7,7 @@ use paceline_types::{Revision, ShardId, ShardName};
 use super::Hub;
 use super::assigned::Assigned;
 use super::event::{HubAction, LinkEnd, LinkId};
-use crate::message::{MasterMessage, ShardList, ShardMessage};
+use crate::message::{MasterMessage, ShardAddress, ShardList, ShardMessage};
 
 /// How often a shard is told that its leader is there: a shard gives up a leader after one and a half heartbeats.
 const WELCOMES_PER_HEARTBEAT: u64 = 3;
@@ -68,10 +68,15 @@ impl Hub {
         let entry = Link { name, address, heard_ms: now_ms, welcomed: None, told_ms: now_ms };
         self.links.links.insert(link, entry);
         if !self.welcome_shard(link, &view.shards(), now_ms) {
-            let Link { name, address, .. } = &self.links.links[&link];
-            let (name, address) = (name.clone(), address.clone());
-            self.outbox.act(HubAction::RegisterShard { link, name, address });
+            self.register_shard(link);
         }
+    }
+
+    /// Asks for the shard of a stream to be put on the cell's list.
+    fn register_shard(&mut self, link: LinkId) {
+        let Some(Link { name, address, .. }) = self.links.links.get(&link) else { return };
+        let (name, address) = (name.clone(), address.clone());
+        self.outbox.act(HubAction::RegisterShard { link, name, address });
     }
 
     pub(super) fn shard_messages(
@@ -114,17 +119,31 @@ impl Hub {
 
     pub(super) fn shards_changed(&mut self, view: &dyn Assigned, now_ms: u64) {
         let list = view.shards();
-        let links: Vec<_> =
-            self.links.links.iter().map(|(id, link)| (*id, link.welcomed.is_some())).collect();
-        for (link, welcomed) in links {
-            if !welcomed {
-                self.welcome_shard(link, &list, now_ms);
-            } else if list.version > self.links.version {
-                self.outbox.send(link, MasterMessage::Shards(list.clone()));
+        let standing = |link: &Link| link.welcomed.map(|_| listed(&list, link).is_some());
+        let links: Vec<_> = self.links.links.iter().map(|(id, link)| (*id, standing(link))).collect();
+        for (link, standing) in links {
+            match standing {
+                None => {
+                    self.welcome_shard(link, &list, now_ms);
+                }
+                Some(true) if list.version > self.links.version => {
+                    self.outbox.send(link, MasterMessage::Shards(list.clone()));
+                }
+                Some(true) => {}
+                Some(false) => self.put_back(link),
             }
         }
         self.links.version = self.links.version.max(list.version);
         self.mark_absent(&list, now_ms);
+    }
+
+    /// The list lost a shard that is here: its removal was on the way while it came back, or somebody removed it by
+    /// hand. Agents find shards by the list, so one that serves belongs on it. Asked once: it waits for its welcome.
+    fn put_back(&mut self, link: LinkId) {
+        if let Some(entry) = self.links.links.get_mut(&link) {
+            entry.welcomed = None;
+            self.register_shard(link);
+        }
     }
 
     /// Streams that have been silent, and shards that have been away for so long that they leave the list.
@@ -163,8 +182,7 @@ impl Hub {
     /// Welcomes a stream once the cell lists its shard at its address.
     fn welcome_shard(&mut self, link: LinkId, list: &ShardList, now_ms: u64) -> bool {
         let Some(entry) = self.links.links.get_mut(&link) else { return false };
-        let listed = list.shards.iter().find(|s| s.name == entry.name && s.address == entry.address);
-        let Some(listed) = listed else { return false };
+        let Some(listed) = listed(list, entry) else { return false };
         (entry.welcomed, entry.told_ms) = (Some(listed.id), now_ms);
         self.outbox.send(link, self.config.welcome(listed.id));
         self.outbox.send(link, MasterMessage::Shards(list.clone()));
@@ -180,4 +198,9 @@ impl Hub {
             }
         }
     }
+}
+
+/// The cell's entry for the shard of a stream, at the address that the stream said.
+fn listed<'a>(list: &'a ShardList, link: &Link) -> Option<&'a ShardAddress> {
+    list.shards.iter().find(|shard| shard.name == link.name && shard.address == link.address)
 }

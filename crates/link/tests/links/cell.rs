@@ -59,6 +59,11 @@ impl Cell {
         self.shards.shards.push(ShardAddress { id, name: name.clone(), address: address.to_owned() });
     }
 
+    pub fn remove_shard(&mut self, name: &ShardName) {
+        self.shards.version = self.step();
+        self.shards.shards.retain(|shard| shard.name != *name);
+    }
+
     /// Registers as the cell would: another instance is refused, another boot raises the epoch and ends what ran.
     pub fn register(&mut self, hello: &Hello) -> Result<(NodeId, NodeEpoch), String> {
         self.step();

@@ -431,6 +431,29 @@ fn a_shard_is_welcomed_when_the_cell_lists_it_and_leaves_after_ten_silent_minute
 }
 
 #[test]
+fn a_shard_that_is_here_and_left_the_list_is_put_back_and_asked_for_once() {
+    let mut bench = Bench::new();
+    bench.cell.remove_shard(&shard("a"));
+    let register = HubAction::RegisterShard { link: A, name: shard("a"), address: address("a") };
+    assert_eq!(bench.on(HubEvent::ShardsChanged).other, [register]);
+    assert_eq!(bench.on(HubEvent::ShardsChanged).other, []);
+    assert_eq!(bench.on(HubEvent::Timer).other, []);
+    bench.cell.register_shard(&shard("a"), &address("a"));
+    let sent = bench.hub.handle(HubEvent::ShardsChanged, &bench.cell, bench.now_ms);
+    for wanted in [A, B] {
+        let told = sent.iter().any(|action| match action {
+            HubAction::Send { link, messages } if *link == wanted => {
+                messages.contains(&MasterMessage::Shards(bench.cell.shards()))
+            }
+            _ => false,
+        });
+        assert!(told, "{wanted:?} has the list with the shard on it: {sent:?}");
+    }
+    bench.cell.remove_shard(&shard("a"));
+    assert_eq!(bench.on(HubEvent::Timer).other.len(), 1, "another removal is another matter");
+}
+
+#[test]
 fn a_silent_or_doubled_shard_is_disconnected() {
     let mut bench = Bench::new();
     let out = bench.on(HubEvent::ShardConnected { link: LinkId(9), name: shard("a"), address: address("a") });

@@ -202,6 +202,8 @@ impl CellService {
                 up: if own { Some(true) } else { silences.get(&member.raft_id).map(|silence| answers(*silence)) },
                 certificate_days_left: self.services.certificates.days_left(&member.name, now_unix),
                 matched_revision: status.matched.get(&member.raft_id).copied().flatten(),
+                snapshot_revision: status.snapshot.filter(|_| own),
+                purged_revision: status.purged.filter(|_| own),
             }
         };
         status.members.iter().map(master).collect()

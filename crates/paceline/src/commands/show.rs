@@ -256,6 +256,8 @@ pub fn cell_json(status: &v1::CellStatusReply) -> Value {
             "up": master.up,
             "certificate_days_left": master.certificate_days_left,
             "matched_revision": master.matched_revision,
+            "snapshot_revision": master.snapshot_revision,
+            "purged_revision": master.purged_revision,
         })
     };
     let digest = status.state_digest.clone().unwrap_or_default();

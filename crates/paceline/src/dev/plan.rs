@@ -41,10 +41,30 @@ pub struct AgentPlan {
     pub memory_bytes: u64,
 }
 
+/// How much log the masters keep; nothing leaves a size at its default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPlan {
+    pub snapshot_after_bytes: Option<u64>,
+    pub tail_bytes: Option<u64>,
+}
+
+impl LogPlan {
+    /// This, and the other where this says nothing.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            snapshot_after_bytes: self.snapshot_after_bytes.or(other.snapshot_after_bytes),
+            tail_bytes: self.tail_bytes.or(other.tail_bytes),
+        }
+    }
+}
+
 /// A whole development cell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     pub cell: String,
+    /// The same for every master, so that one that comes back keeps as much as before.
+    #[serde(default)]
+    pub log: LogPlan,
     pub masters: Vec<MasterPlan>,
     pub shards: Vec<ShardPlan>,
     pub agents: Vec<AgentPlan>,
@@ -67,6 +87,7 @@ impl Plan {
         let share = u64::from(size.agents.max(1));
         Ok(Self {
             cell: CELL.to_owned(),
+            log: LogPlan::default(),
             masters: (1..=u64::from(size.masters))
                 .map(|id| Ok(MasterPlan { id, api_port: port()?, peer_port: port()? }))
                 .collect::<Result<_>>()?,
@@ -223,12 +244,16 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         assert!(Plan::load(dir.path()).expect("readable").is_none());
         let size = Size { masters: 3, shards: 2, agents: 4 };
-        let plan = Plan::new(size, 2_000, 4 << 30).expect("ports");
+        let mut plan = Plan::new(size, 2_000, 4 << 30).expect("ports");
+        plan.log = LogPlan { tail_bytes: Some(7), ..LogPlan::default() };
         plan.store(dir.path()).expect("writable");
         let again = Plan::load(dir.path()).expect("readable").expect("there");
         assert_eq!(again.api_addresses(), plan.api_addresses());
         assert_eq!(again.agents[3].cpu_milli, 500);
         assert_eq!(again.parts().len(), 9);
+        let asked = LogPlan { snapshot_after_bytes: Some(9), ..LogPlan::default() };
+        let both = LogPlan { snapshot_after_bytes: Some(9), tail_bytes: Some(7) };
+        assert_eq!(asked.or(again.log), both, "what is not asked for stays");
         assert!(again.check_size(size).is_ok());
         assert!(again.check_size(Size { agents: 5, ..size }).is_err());
     }

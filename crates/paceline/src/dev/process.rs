@@ -67,6 +67,13 @@ fn arguments(command: &mut Command, dir: &Path, plan: &Plan, part: Part) -> Resu
             command.arg("--raft-id").arg(id.to_string());
             command.arg("--api").arg(loopback(master.api_port).to_string());
             command.arg("--peer").arg(loopback(master.peer_port).to_string());
+            for (option, bytes) in
+                [("--snapshot-after-log", plan.log.snapshot_after_bytes), ("--log-tail", plan.log.tail_bytes)]
+            {
+                if let Some(bytes) = bytes {
+                    command.arg(option).arg(bytes.to_string());
+                }
+            }
             if id == 1 {
                 command.arg("--bootstrap");
                 for other in plan.masters.iter().filter(|other| other.id != id) {

@@ -172,6 +172,7 @@ impl TestCell {
             bootstrap: founders,
             health_port: None,
             timings: Timings::SLOW_DISK,
+            log: Default::default(),
         };
         let peer_connector = Arc::new(TlsConnector::new(peer));
         let parts = MasterParts { disk, api_listener, peer_listener, peer_connector, credentials: own };
