@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::config::MasterConfig;
+use crate::history::JobHistory;
 use crate::leader::{LinkEvent, LinksAnswer, Question};
 use crate::pages::Pages;
 use crate::proposer::Proposer;
@@ -50,6 +51,7 @@ pub(crate) struct Services {
     pub config: Arc<MasterConfig>,
     pub replica: Arc<Replica>,
     pub published: Arc<Published>,
+    pub history: JobHistory,
     pub proposer: Proposer,
     pub reads: Reads,
     pub credentials: Arc<Credentials>,

@@ -13,6 +13,7 @@
 mod api;
 mod bootstrap;
 mod config;
+mod history;
 mod leader;
 mod machine;
 mod pages;

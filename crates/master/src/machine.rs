@@ -1,4 +1,5 @@
-//! The replica's state machine over the cell: bytes in, apply, bytes out, one publication per batch.
+//! The replica's state machine over the cell: bytes in, apply, bytes out, one publication per batch. What retires goes to
+//! the history before the view without it is published.
 
 use std::sync::Arc;
 
@@ -7,33 +8,41 @@ use paceline_cell::{Applied, Cell, Entry, Event, SnapshotChunks};
 use paceline_replica::{CommittedEntry, FrozenState, SnapshotError, StateMachine};
 use paceline_types::Revision;
 
+use crate::history::{Retiring, Settling};
 use crate::published::{Change, Published};
 
 /// Owns the cell of one replica, on the replica's apply thread.
 pub(crate) struct Machine {
     cell: Cell,
     published: Arc<Published>,
+    history: Retiring,
     /// Of the batch that is being applied.
     changes: Vec<Change>,
     transitions: u64,
 }
 
 impl Machine {
-    pub(crate) fn new(cell: Cell, published: Arc<Published>) -> Self {
-        Self { cell, published, changes: Vec::new(), transitions: 0 }
+    pub(crate) fn new(cell: Cell, published: Arc<Published>, history: Retiring) -> Self {
+        Self { cell, published, history, changes: Vec::new(), transitions: 0 }
     }
 }
 
 impl StateMachine for Machine {
     fn apply(&mut self, entry: CommittedEntry) -> Bytes {
         let revision = Revision(entry.revision);
-        let Applied { replies, events, .. } = match Entry::decode(&entry.payload) {
+        let Applied { replies, events, retired } = match Entry::decode(&entry.payload) {
             Ok(decoded) => self.cell.apply(revision, &decoded),
             Err(error) => {
                 tracing::error!(%revision, %error, "an entry cannot be read: refused, as on every master");
                 self.cell.apply_undecodable(revision)
             }
         };
+        if !retired.is_empty() {
+            self.history.retire(&self.cell, retired);
+        }
+        if self.published.is_wanted(revision) {
+            self.published.keep(self.cell.clone());
+        }
         self.transitions += events.iter().map(transitions).sum::<u64>();
         if !events.is_empty() {
             self.changes.push((revision, Arc::new(events)));
@@ -47,7 +56,8 @@ impl StateMachine for Machine {
     }
 
     fn freeze(&self) -> Box<dyn FrozenState> {
-        Box::new(Frozen { chunks: self.cell.snapshot_chunks() })
+        let settling = self.history.settling(self.cell.revision());
+        Box::new(Frozen { chunks: self.cell.snapshot_chunks(), settling })
     }
 
     fn restore(
@@ -65,11 +75,19 @@ impl StateMachine for Machine {
 /// A view on its way into a snapshot.
 struct Frozen {
     chunks: SnapshotChunks,
+    settling: Settling,
 }
 
 impl FrozenState for Frozen {
     fn chunks(&mut self) -> Option<Bytes> {
         self.chunks.next()
+    }
+
+    fn settle(&mut self) -> Result<(), SnapshotError> {
+        let settled = self.settling.settle();
+        settled
+            .then_some(())
+            .ok_or_else(|| SnapshotError::Unsettled("the writer of history has failed".into()))
     }
 }
 

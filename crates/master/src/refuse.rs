@@ -2,7 +2,7 @@
 
 use paceline_api::status_from;
 use paceline_api::v1::{ErrorCode, ErrorDetail, FieldViolation, Leader};
-use paceline_cell::Refusal;
+use paceline_cell::{Bound, Refusal};
 use paceline_replica::{Member, ProposeError, ReadError};
 use paceline_rules::Violation;
 use tonic::Status;
@@ -75,12 +75,16 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
         Refusal::Undecodable => (ErrorCode::Internal, 0),
         _ => (ErrorCode::Conflict, 0),
     };
-    status_from(ErrorDetail {
-        code: code.into(),
-        message: refusal.to_string(),
-        retry_after_ms,
-        ..ErrorDetail::default()
-    })
+    let message = match refusal {
+        Refusal::Overloaded { bound: Bound::Jobs | Bound::Tasks, retry_after_ms: 0, .. } => {
+            format!("{refusal}, and none of them has ended: there is room when some do")
+        }
+        Refusal::Overloaded { bound: Bound::Jobs | Bound::Tasks, .. } => {
+            format!("{refusal}; finished jobs are leaving, come again")
+        }
+        _ => refusal.to_string(),
+    };
+    status_from(ErrorDetail { code: code.into(), message, retry_after_ms, ..ErrorDetail::default() })
 }
 
 /// A proposal without replies.

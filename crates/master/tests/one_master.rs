@@ -13,7 +13,7 @@ use paceline_identity::{
 };
 use paceline_master::{MasterConfig, MasterError, MasterParts, Timings};
 use paceline_rules::JobSpec;
-use paceline_store::RocksDisk;
+use paceline_store::{HistoryStore, RocksDisk};
 use paceline_types::{Resources, TaskState};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -61,6 +61,7 @@ impl Master {
         };
         let parts = MasterParts {
             disk: Arc::new(RocksDisk::open(&dir.join("data")).expect("a disk")),
+            history: Arc::new(HistoryStore::open(&dir.join("data")).expect("a history")),
             api_listener,
             peer_listener,
             peer_connector: Arc::new(TlsConnector::new(peer)),

@@ -71,8 +71,10 @@ pub async fn master(args: MasterArgs) -> Result<()> {
         },
     };
     let disk = paceline_store::RocksDisk::open(&args.data)?;
+    let history = paceline_store::HistoryStore::open(&args.data)?;
     let parts = MasterParts {
         disk: Arc::new(disk),
+        history: Arc::new(history),
         api_listener: listen(args.api, &credentials).await?,
         peer_listener: listen(args.peer, &peer).await?,
         peer_connector: Arc::new(TlsConnector::new(peer)),

@@ -55,13 +55,8 @@ impl CellApi for CellService {
     ) -> Result<Response<v1::CellStatusReply>, Status> {
         let v1::CellStatusRequest { read, at_revision } = request.into_inner();
         let mut view = self.services.reads.view(read.as_ref()).await?;
-        if at_revision > view.revision().0 {
-            view = self.services.reads.at_least(Revision(at_revision)).await?;
-        }
-        if at_revision != 0 && at_revision != view.revision().0 {
-            let message =
-                format!("only the digest of the view's own revision is kept, which is {}", view.revision());
-            return Err(refuse::plain(v1::ErrorCode::Behind, message));
+        if at_revision != 0 {
+            view = self.services.reads.exactly(Revision(at_revision)).await?;
         }
         let digest = self.digest(&view).await?;
         let links = self.services.links().await;
