@@ -25,6 +25,6 @@ mod replies;
 mod run;
 mod show;
 
-pub use config::{Founder, MasterConfig};
+pub use config::{Founder, LogBudget, MasterConfig};
 pub use paceline_replica::Timings;
 pub use run::{MasterError, MasterParts, run};

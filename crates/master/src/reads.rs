@@ -54,7 +54,8 @@ impl Reads {
             let message = format!(
                 "the view of revision {revision} is not kept, the latest is {now}: ask for a revision that is current or to come"
             );
-            refuse::plain(ErrorCode::Behind, message)
+            // It will not come again, so a retry would be in vain.
+            refuse::plain(ErrorCode::Conflict, message)
         })
     }
 

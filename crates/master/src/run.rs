@@ -97,6 +97,8 @@ pub async fn run<L: Listener>(
     let published = Arc::new(Published::new(cell.clone()));
     let mut options = ReplicaConfig::new(&config.cell, &config.name, config.raft_id);
     options.timings = config.timings;
+    options.snapshot_after_log_bytes = config.log.snapshot_after_bytes;
+    options.log_tail_bytes = config.log.tail_bytes;
     let (retiring, history) = history::start(store.clone(), options.execution, options.fatal.clone())?;
     let machine = Machine::new(cell, published.clone(), retiring);
     let replica = Replica::open(options, parts.disk, parts.history, machine, parts.peer_connector).await?;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use paceline_agent::AgentConfig;
 use paceline_identity::{Credentials, Role, TlsConnector, TlsListener};
-use paceline_master::{MasterConfig, MasterParts, Timings};
+use paceline_master::{LogBudget, MasterConfig, MasterParts, Timings};
 use paceline_shard::{ShardConfig, ShardLimits};
 use paceline_telemetry::{CERTIFICATE_WARNING_DAYS, LogFormat, init_tracing};
 use paceline_types::Resources;
@@ -69,6 +69,7 @@ pub async fn master(args: MasterArgs) -> Result<()> {
             RaftTimings::Fast => Timings::FAST,
             RaftTimings::SlowDisk => Timings::SLOW_DISK,
         },
+        log: LogBudget::default(),
     };
     let disk = paceline_store::RocksDisk::open(&args.data)?;
     let history = paceline_store::HistoryStore::open(&args.data)?;

@@ -111,7 +111,7 @@ mod tests {
         let settings = [(Setting::TasksPerCell, 5)].into();
         bench.one(CommandBody::SetConfig(ConfigChange { settings, failure_domains: None }));
         let job = bench.submit(batch("a", 3));
-        let mut again = |bench: &mut Bench| {
+        let again = |bench: &mut Bench| {
             bench.one(CommandBody::SubmitJob { spec: batch("b", 3).into(), submitted_unix_ms: 0 })
         };
         let full = |retry_after_ms| {

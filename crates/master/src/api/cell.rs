@@ -159,7 +159,7 @@ impl CellService {
             masters: self.masters(&status),
             shards: view.shards().map(|shard| show::shard(shard, links)).collect(),
             nodes: Some(node_counts(view, links)),
-            jobs: Some(job_counts(view)),
+            jobs: Some(v1::JobCounts { retired: self.services.history.count(), ..job_counts(view) }),
             tasks: Some(task_totals(view)),
             log_bytes,
             task_transitions,

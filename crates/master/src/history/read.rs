@@ -132,6 +132,12 @@ impl JobHistory {
         self.reads.read(move |store| in_store(store, &selector, view)).await
     }
 
+    /// How many finished jobs are durable here. A count of this master's own; nothing when it cannot be read, which the
+    /// next read of a job says louder.
+    pub(crate) fn count(&self) -> u64 {
+        self.reads.store.len().unwrap_or_default()
+    }
+
     /// Finished jobs downwards, as a view may see them.
     pub(crate) async fn scan(&self, scan: Scan) -> Result<RetiredPage, Status> {
         let before = scan.before;
