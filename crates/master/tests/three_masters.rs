@@ -97,7 +97,7 @@ async fn within<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 /// A job of some weight in the log.
 fn job(name: &str, tasks: u32) -> JobSpec {
     let mut job = JobSpec::batch(name, tasks, &["/bin/true"], Resources::new(10, 1 << 20));
-    job.template.env.insert("PADDING".into(), "x".repeat(60_000).into());
+    job.template.env.insert("PADDING".into(), "x".repeat(60_000));
     job
 }
 

@@ -211,10 +211,10 @@ mod tests {
 
     /// Ships up to `messages` messages; whether the shipment ended.
     async fn ship(source: &HistorySource, intake: &mut HistoryIntake, upto: u64, messages: usize) -> bool {
-        let mut shipment = source.shipment(intake.begin().unwrap(), upto);
+        let mut shipment = source.shipment(intake.begin().expect("it is in memory"), upto);
         for _ in 0..messages {
-            let message = shipment.next().await.unwrap();
-            if intake.take(message, upto).unwrap() >= upto {
+            let message = shipment.next().await.expect("it is in memory");
+            if intake.take(message, upto).expect("it fits") >= upto {
                 return true;
             }
         }
@@ -222,7 +222,8 @@ mod tests {
     }
 
     fn all(history: &MemoryHistory) -> Vec<HistoryRow> {
-        history.rows_after(&HistoryAge::default(), u64::MAX, ReadLimit { rows: 99, bytes: 1 << 30 }).unwrap()
+        let all = ReadLimit { rows: 99, bytes: 1 << 30 };
+        history.rows_after(&HistoryAge::default(), u64::MAX, all).expect("it is in memory")
     }
 
     const LARGE: usize = SNAPSHOT_TRANSFER_CHUNK_BYTES * 5 / 2;
