@@ -34,6 +34,7 @@ use tonic::Status;
 
 use crate::certificates::Certificates;
 use crate::config::MasterConfig;
+use crate::history::JobHistory;
 use crate::leader::{LinkEvent, LinksAnswer, Question};
 use crate::pages::Pages;
 use crate::proposer::Proposer;
@@ -58,6 +59,7 @@ pub(crate) struct Services {
     pub config: Arc<MasterConfig>,
     pub replica: Arc<Replica>,
     pub published: Arc<Published>,
+    pub history: JobHistory,
     pub proposer: Proposer,
     pub reads: Reads,
     pub credentials: Arc<Credentials>,

@@ -1,6 +1,6 @@
 //! What a master is told when it starts.
 
-use paceline_replica::Timings;
+use paceline_replica::{ReplicaConfig, Timings};
 
 /// Who the master is and where it is reached. Names come from its certificate.
 #[derive(Clone, Debug)]
@@ -22,16 +22,23 @@ pub struct MasterConfig {
     /// Raft's clocks.
     pub timings: Timings,
     /// How much log is kept.
-    pub log: LogSizes,
+    pub log: LogBudget,
 }
 
-/// How much log a master keeps; nothing leaves a size at the replica's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogSizes {
-    /// A snapshot is taken after this many bytes of log.
-    pub snapshot_after_bytes: Option<u64>,
-    /// This many bytes of log stay behind a snapshot, for masters that were away briefly.
-    pub tail_bytes: Option<u64>,
+/// How much log there is before a snapshot, and behind one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBudget {
+    /// A snapshot is taken after this many bytes: a restart replays no more.
+    pub snapshot_after_bytes: u64,
+    /// This much stays behind a snapshot, for followers that were away for a short while.
+    pub tail_bytes: u64,
+}
+
+impl Default for LogBudget {
+    fn default() -> Self {
+        let replica = ReplicaConfig::new("", "", 0);
+        Self { snapshot_after_bytes: replica.snapshot_after_log_bytes, tail_bytes: replica.log_tail_bytes }
+    }
 }
 
 /// Another master of a cell that begins. Its Raft id and disk are learnt from itself.

@@ -12,6 +12,7 @@
 mod assigned;
 mod event;
 mod proposals;
+mod retire;
 mod state;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ mod api;
 mod bootstrap;
 mod certificates;
 mod config;
+mod history;
 mod leader;
 mod machine;
 mod pages;
@@ -26,6 +27,6 @@ mod room;
 mod run;
 mod show;
 
-pub use config::{Founder, LogSizes, MasterConfig};
+pub use config::{Founder, LogBudget, MasterConfig};
 pub use paceline_replica::Timings;
 pub use run::{MasterError, MasterParts, run};

@@ -1,14 +1,16 @@
-//! The replica's state machine over the cell: bytes in, apply, bytes out, one publication per batch.
+//! The replica's state machine over the cell: bytes in, apply, bytes out, one publication per batch. What retires goes to
+//! the history before the view without it is published.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use paceline_cell::{Applied, Cell, Entry, Event, SnapshotChunks};
-use paceline_replica::{CommittedEntry, FrozenState, SnapshotError, StateMachine};
+use paceline_replica::{CommittedEntry, FatalHandler, FrozenState, SnapshotError, StateMachine};
 use paceline_telemetry::Metrics;
 use paceline_types::{Revision, TaskState};
 
+use crate::history::{Retiring, Settling};
 use crate::published::{Change, Published};
 
 /// Owns the cell of one replica, on the replica's apply thread.
@@ -16,14 +18,22 @@ pub(crate) struct Machine {
     cell: Cell,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
+    history: Retiring,
+    fatal: FatalHandler,
     /// Of the batch that is being applied.
     changes: Vec<Change>,
     transitions: u64,
 }
 
 impl Machine {
-    pub(crate) fn new(cell: Cell, published: Arc<Published>, metrics: Arc<Metrics>) -> Self {
-        Self { cell, published, metrics, changes: Vec::new(), transitions: 0 }
+    pub(crate) fn new(
+        cell: Cell,
+        published: Arc<Published>,
+        metrics: Arc<Metrics>,
+        history: Retiring,
+        fatal: FatalHandler,
+    ) -> Self {
+        Self { cell, published, metrics, history, fatal, changes: Vec::new(), transitions: 0 }
     }
 }
 
@@ -31,7 +41,7 @@ impl StateMachine for Machine {
     fn apply(&mut self, entry: CommittedEntry) -> Bytes {
         let revision = Revision(entry.revision);
         let started = Instant::now();
-        let Applied { replies, events, .. } = match Entry::decode(&entry.payload) {
+        let Applied { replies, events, retired, newer_build_needed } = match Entry::decode(&entry.payload) {
             Ok(decoded) => self.cell.apply(revision, &decoded),
             Err(error) => {
                 tracing::error!(%revision, %error, "an entry cannot be read: refused, as on every master");
@@ -42,6 +52,17 @@ impl StateMachine for Machine {
         self.metrics.cell.applied_entries.inc();
         for (state, tasks) in events.iter().filter_map(entered) {
             self.metrics.cell.task_transitions.of(state).add(tasks);
+        }
+        if let Some(level) = newer_build_needed {
+            self.fatal.call(&format!(
+                "the cell is at feature level {level} from revision {revision} on, which this build does not know: install the build that the other masters run"
+            ));
+        }
+        if !retired.is_empty() {
+            self.history.retire(&self.cell, retired);
+        }
+        if self.published.is_wanted(revision) {
+            self.published.keep(self.cell.clone());
         }
         self.transitions += events.iter().map(transitions).sum::<u64>();
         if !events.is_empty() {
@@ -56,7 +77,8 @@ impl StateMachine for Machine {
     }
 
     fn freeze(&self) -> Box<dyn FrozenState> {
-        Box::new(Frozen { chunks: self.cell.snapshot_chunks() })
+        let settling = self.history.settling(self.cell.revision());
+        Box::new(Frozen { chunks: self.cell.snapshot_chunks(), settling })
     }
 
     fn restore(
@@ -74,11 +96,19 @@ impl StateMachine for Machine {
 /// A view on its way into a snapshot.
 struct Frozen {
     chunks: SnapshotChunks,
+    settling: Settling,
 }
 
 impl FrozenState for Frozen {
     fn chunks(&mut self) -> Option<Bytes> {
         self.chunks.next()
+    }
+
+    fn settle(&mut self) -> Result<(), SnapshotError> {
+        let settled = self.settling.settle();
+        settled
+            .then_some(())
+            .ok_or_else(|| SnapshotError::Unsettled("the writer of history has failed".into()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use paceline_api::v1::ErrorCode;
 use paceline_cell::Cell;
-use paceline_types::Revision;
+use paceline_types::{JobUid, Revision};
 use parking_lot::Mutex;
 use tonic::Status;
 
@@ -18,8 +18,8 @@ use crate::refuse;
 const PINNED_MAX: usize = 64;
 /// A listing that is not read for so long is over.
 const PINNED_FOR: Duration = Duration::from_secs(60);
-/// A token: revision and position, eight bytes each.
-const TOKEN_BYTES: usize = 16;
+/// A token: revision and position, eight bytes each, and four for the ordinal of a job.
+const TOKEN_BYTES: usize = 20;
 
 /// The views of listings that go on.
 #[derive(Default)]
@@ -31,6 +31,20 @@ pub(crate) struct Pages {
 pub(crate) struct Page {
     pub view: Arc<Cell>,
     pub position: u64,
+    ordinal: u32,
+}
+
+impl Page {
+    /// The first page of a view.
+    pub(crate) const fn first(view: Arc<Cell>) -> Self {
+        Self { view, position: 0, ordinal: 0 }
+    }
+
+    /// The job that a listing of jobs goes on after; nothing on the first page.
+    pub(crate) fn after_job(&self) -> Option<JobUid> {
+        // No job was submitted at revision 0.
+        (self.position != 0).then_some(JobUid { revision: Revision(self.position), ordinal: self.ordinal })
+    }
 }
 
 impl Pages {
@@ -47,11 +61,22 @@ impl Pages {
         let mut pinned = self.pinned.lock();
         let (view, read) = pinned.get_mut(&Revision(number(0))).ok_or_else(expired)?;
         *read = Instant::now();
-        Ok(Some(Page { view: view.clone(), position: number(8) }))
+        let ordinal = u32::from_be_bytes(std::array::from_fn(|byte| token[16 + byte]));
+        Ok(Some(Page { view: view.clone(), position: number(8), ordinal }))
     }
 
     /// Pins a view and names the next page.
     pub(crate) fn token(&self, view: &Arc<Cell>, position: u64) -> Bytes {
+        self.pin(view, position, 0)
+    }
+
+    /// Pins a view and names the page of the jobs that were submitted before this one. A job is the same whether it is in
+    /// the view or in the history, and whatever retires meanwhile.
+    pub(crate) fn token_after(&self, view: &Arc<Cell>, job: JobUid) -> Bytes {
+        self.pin(view, job.revision.0, job.ordinal)
+    }
+
+    fn pin(&self, view: &Arc<Cell>, position: u64, ordinal: u32) -> Bytes {
         let now = Instant::now();
         let mut pinned = self.pinned.lock();
         pinned.retain(|_, (_, read)| now.duration_since(*read) < PINNED_FOR);
@@ -62,6 +87,7 @@ impl Pages {
         }
         let mut token = view.revision().0.to_be_bytes().to_vec();
         token.extend_from_slice(&position.to_be_bytes());
+        token.extend_from_slice(&ordinal.to_be_bytes());
         token.into()
     }
 }
@@ -88,6 +114,9 @@ mod tests {
         assert!(Arc::ptr_eq(&page.view, &view) && page.position == 7);
         assert!(pages.find(&[]).expect("a new listing").is_none());
         assert!(pages.find(&[1, 2]).is_err());
+        let job = JobUid { revision: Revision(3), ordinal: 2 };
+        let page = pages.find(&pages.token_after(&view, job)).expect("kept").expect("a page");
+        assert_eq!((page.after_job(), Page::first(view.clone()).after_job()), (Some(job), None));
         let mut other = token.to_vec();
         other[7] = 9;
         assert!(pages.find(&other).is_err());

@@ -1,4 +1,4 @@
-//! Which view answers a read: linearizable by default, stale on request, at least at a revision where asked.
+//! Which view answers a read: linearizable by default, stale on request, at least or exactly at a revision where asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,25 @@ impl Reads {
             self.replica.read_index().await.map_err(|error| refuse::read(&error))?;
         }
         self.at_least(Revision(read.min_revision)).await
+    }
+
+    /// The view of exactly a revision: a recent one, or the one that comes when it is waited for.
+    pub(crate) async fn exactly(&self, revision: Revision) -> Result<Arc<Cell>, Status> {
+        // First said, then looked: what is applied in between is kept.
+        let Some(_wanted) = self.published.want(revision) else {
+            let message = "too many revisions are waited for: ask again";
+            return Err(refuse::plain(ErrorCode::Behind, message));
+        };
+        let latest = self.at_least(revision).await?;
+        let found = self.published.view_at(revision).or((latest.revision() == revision).then_some(latest));
+        found.ok_or_else(|| {
+            let now = self.published.view().revision();
+            let message = format!(
+                "the view of revision {revision} is not kept, the latest is {now}: ask for a revision that is current or to come"
+            );
+            // It will not come again, so a retry would be in vain.
+            refuse::plain(ErrorCode::Conflict, message)
+        })
     }
 
     /// Waits until a view has reached a revision.

@@ -88,8 +88,11 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
 /// not to come again.
 pub(crate) fn submission(refusal: &Refusal, tasks: Option<u32>) -> Status {
     match (refusal, tasks) {
-        (Refusal::Overloaded { bound: Bound::Tasks, limit, .. }, Some(tasks)) if u64::from(tasks) > *limit => {
-            let expected = format!("at most {limit}, which is what the cell may hold in all (tasks_per_cell)");
+        (Refusal::Overloaded { bound: Bound::Tasks, limit, .. }, Some(tasks))
+            if u64::from(tasks) > *limit =>
+        {
+            let expected =
+                format!("at most {limit}, which is what the cell may hold in all (tasks_per_cell)");
             invalid_field("tasks", tasks.to_string(), expected)
         }
         _ => refused(refusal),
@@ -99,8 +102,11 @@ pub(crate) fn submission(refusal: &Refusal, tasks: Option<u32>) -> Status {
 /// What a person can do about a full cell; it frees itself only as jobs end.
 fn way_out(refusal: &Refusal) -> &'static str {
     match refusal {
+        Refusal::Overloaded { bound: Bound::Jobs | Bound::Tasks, retry_after_ms: 0, .. } => {
+            ", and none of them has ended: there is room when some do, or at a higher limit"
+        }
         Refusal::Overloaded { bound: Bound::Jobs | Bound::Tasks, .. } => {
-            ": room comes as jobs end and retire, or at once by `job delete` of ended ones or a higher limit"
+            "; finished jobs are retiring, come again"
         }
         _ => "",
     }

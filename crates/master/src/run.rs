@@ -10,7 +10,9 @@ use axum::Router;
 use paceline_api::FILE_DESCRIPTOR_SET;
 use paceline_cell::Cell;
 use paceline_identity::{Connector, Credentials, Listener, ServeError, grpc, serve};
-use paceline_replica::{Disk, InitializeError, OpenError, Replica, ReplicaConfig, ReplicaStatus, ServerRole};
+use paceline_replica::{
+    Disk, DiskError, History, InitializeError, OpenError, Replica, ReplicaConfig, ReplicaStatus, ServerRole,
+};
 use paceline_telemetry::{Check, Health, Metrics, Probe, http_routes, serve_loopback_health};
 use paceline_types::TaskState;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +23,7 @@ use crate::api::{Heard, LogRelay, Readers, Services, counted};
 use crate::bootstrap::begin_cell;
 use crate::certificates::Certificates;
 use crate::config::MasterConfig;
+use crate::history;
 use crate::leader::{LINK_EVENTS_MAX, LeaderLoop, QUESTIONS_MAX};
 use crate::machine::Machine;
 use crate::pages::Pages;
@@ -42,6 +45,8 @@ const OBSERVE: Duration = Duration::from_secs(1);
 pub struct MasterParts<L> {
     /// Log and snapshots.
     pub disk: Arc<dyn Disk>,
+    /// Finished jobs.
+    pub history: Arc<dyn History>,
     /// For clients and shards.
     pub api_listener: L,
     /// For the other masters, with certificates of the peer authority.
@@ -58,6 +63,9 @@ pub enum MasterError {
     /// The replica cannot be opened.
     #[error("the replica cannot be opened")]
     Open(#[from] OpenError),
+    /// The history of finished jobs cannot be read.
+    #[error("the history of finished jobs cannot be used")]
+    History(#[from] DiskError),
     /// The cell cannot be begun.
     #[error("the cell cannot be initialised")]
     Initialize(#[from] InitializeError),
@@ -87,19 +95,20 @@ pub async fn run<L: Listener>(
     parts: MasterParts<L>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), MasterError> {
-    let disk = parts.disk.clone();
+    let (disk, store) = (parts.disk.clone(), parts.history.clone());
     let cell = Cell::genesis(&config.cell);
     let published = Arc::new(Published::new(cell.clone()));
     let metrics = Arc::new(Metrics::new());
-    let machine = Machine::new(cell, published.clone(), metrics.clone());
     let certificates = Certificates::new(&parts.credentials, parts.peer_connector.as_ref());
     let peers = certificates.watching(parts.peer_connector);
     let mut options = ReplicaConfig::new(&config.cell, &config.name, config.raft_id);
     options.timings = config.timings;
-    options.snapshot_after_log_bytes =
-        config.log.snapshot_after_bytes.unwrap_or(options.snapshot_after_log_bytes);
-    options.log_tail_bytes = config.log.tail_bytes.unwrap_or(options.log_tail_bytes);
-    let replica = Arc::new(Replica::open(options, parts.disk, machine, peers).await?);
+    options.snapshot_after_log_bytes = config.log.snapshot_after_bytes;
+    options.log_tail_bytes = config.log.tail_bytes;
+    let (retiring, history) = history::start(store.clone(), options.execution, options.fatal.clone())?;
+    let machine = Machine::new(cell, published.clone(), metrics.clone(), retiring, options.fatal.clone());
+    let replica = Replica::open(options, parts.disk, parts.history, machine, peers).await?;
+    let replica = Arc::new(replica);
     published.begin_counting();
     let config = Arc::new(config);
     let health = Health::new();
@@ -114,6 +123,7 @@ pub async fn run<L: Listener>(
         config: config.clone(),
         replica: replica.clone(),
         published: published.clone(),
+        history,
         proposer: proposer.clone(),
         reads: Reads::new(replica.clone(), published.clone()),
         credentials: parts.credentials,
@@ -203,12 +213,13 @@ pub async fn run<L: Listener>(
     while tasks.join_next().await.is_some() {}
     drop(replica);
     close(disk).await;
+    close(store).await;
     outcome
 }
 
 /// Closes the disk, once nobody else holds it: the process, or the next master in it, must not meet a database that
 /// is being closed on some other thread.
-async fn close(disk: Arc<dyn Disk>) {
+async fn close<D: ?Sized + Send + Sync + 'static>(disk: Arc<D>) {
     let released = async {
         while Arc::strong_count(&disk) > 1 {
             sleep(RELEASE_LOOK).await;

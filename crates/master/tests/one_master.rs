@@ -11,9 +11,9 @@ use paceline_client::{CellFolder, Class, Client, ClientError, ClientId, JobRef, 
 use paceline_identity::{
     Authority, CERTIFICATE_LIFE, Credentials, Expect, Listener, Role, TlsConnector, TlsListener, channel,
 };
-use paceline_master::{MasterConfig, MasterError, MasterParts, Timings};
+use paceline_master::{LogBudget, MasterConfig, MasterError, MasterParts, Timings};
 use paceline_rules::JobSpec;
-use paceline_store::RocksDisk;
+use paceline_store::{HistoryStore, RocksDisk};
 use paceline_types::{Resources, TaskState};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -58,10 +58,11 @@ impl Master {
             bootstrap: Some(Vec::new()),
             health_port: None,
             timings: Timings::DEFAULT,
-            log: paceline_master::LogSizes::default(),
+            log: LogBudget::default(),
         };
         let parts = MasterParts {
             disk: Arc::new(RocksDisk::open(&dir.join("data")).expect("a disk")),
+            history: Arc::new(HistoryStore::open(&dir.join("data")).expect("a history")),
             api_listener,
             peer_listener,
             peer_connector: Arc::new(TlsConnector::new(peer)),
@@ -288,5 +289,164 @@ async fn a_retry_gets_its_answer_whatever_the_limits_are_by_then() {
     let refused = raw.submit(request(2)).await.expect_err("too many tasks by now");
     let detail = paceline_api::detail_of(&refused).expect("a typed refusal");
     assert_eq!(detail.violations[0].field, "tasks");
+    master.stop().await;
+}
+
+/// Waits until a job has retired.
+async fn until_retired(client: &Client, job: JobRef) -> v1::JobStatus {
+    let retired = async {
+        loop {
+            let found = client.jobs().get(job.clone()).await.expect("a job that ended stays readable");
+            if found.retired {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), retired).await.expect("it retires")
+}
+
+fn setting(name: &str, value: u64) -> v1::CellConfig {
+    v1::CellConfig { settings: [(name.to_owned(), value)].into(), failure_domains: None }
+}
+
+/// Names of the jobs of a listing, with whether they have retired, in pages of `page_size`; `between` runs after the
+/// first page.
+async fn listed(client: &Client, page_size: u32, between: impl AsyncFnOnce()) -> Vec<(String, bool)> {
+    let mut request = v1::ListJobsRequest { page_size, retired: true, ..v1::ListJobsRequest::default() };
+    let mut between = Some(between);
+    let mut names = Vec::new();
+    loop {
+        let page = client.jobs().list_page(request.clone()).await.expect("a page");
+        assert!(page.jobs.len() <= page_size as usize);
+        names.extend(page.jobs.into_iter().map(|job| (job.name, job.retired)));
+        if page.next_page_token.is_empty() {
+            return names;
+        }
+        request.page_token = page.next_page_token;
+        if let Some(between) = between.take() {
+            between().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_job_retires_and_stays_readable_and_its_name_may_be_used_again() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    let submitted = client.jobs().submit(&job("a", 25)).await.expect("accepted");
+    let uid = JobRef::Uid(submitted.uid.expect("a uid").into());
+    let stopped = client.jobs().stop("a").await.expect("stopped");
+    client.cell().set_config(setting("jobs_per_cell", 1)).await.expect("accepted");
+
+    let retired = until_retired(&client, uid.clone()).await;
+    assert_eq!((retired.name.as_str(), retired.state()), ("a", v1::JobState::Killed));
+    assert_eq!(retired.tasks.map(|tasks| tasks.killed), Some(25));
+    assert_eq!(retired.ended_revision, Some(stopped.revision));
+    assert!(retired.revision > stopped.revision && retired.spec.is_some());
+    assert_eq!(client.jobs().get("a").await.expect("by name").uid, submitted.uid);
+    let tasks = client.jobs().list_tasks("a", &[TaskState::Killed]).await.expect("its tasks");
+    assert_eq!(tasks.iter().map(|task| task.index).collect::<Vec<_>>(), (0..25).collect::<Vec<_>>());
+    let live = client.jobs().list(v1::ListJobsRequest::default()).await.expect("a list");
+    assert!(live.is_empty(), "it has left the live state: {live:?}");
+
+    // What has ended is stopped; what is in the history goes from there by age and number only.
+    let again = client.jobs().stop("a").await.expect("no error");
+    assert_eq!((again.uid, again.state()), (submitted.uid, v1::JobState::Killed));
+    let refused = client.jobs().delete("a").await.expect_err("refused");
+    assert_eq!(refused.code(), Some(v1::ErrorCode::Conflict));
+    assert!(refused.to_string().contains("history_age_ms"), "{refused}");
+
+    let reused = client.jobs().submit(&job("a", 1)).await.expect("the name is free");
+    assert!(!reused.existing);
+    assert_eq!(client.jobs().get("a").await.expect("there").uid, reused.uid);
+    assert!(client.jobs().get(uid.clone()).await.expect("there").retired);
+    let names = listed(&client, 10, async || ()).await;
+    assert_eq!(names, [("a".to_owned(), false), ("a".to_owned(), true)]);
+
+    master.stop().await;
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 2);
+    assert_eq!(until_retired(&client, uid).await.tasks.map(|tasks| tasks.killed), Some(25));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_stay_right_while_jobs_retire_between_them() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    for name in ["a", "b", "c", "d", "e"] {
+        client.jobs().submit(&job(name, 2)).await.expect("accepted");
+    }
+    // Some are in the history when the listing begins, and some go there while it is read.
+    client.jobs().stop("b").await.expect("stopped");
+    client.cell().set_config(setting("jobs_per_cell", 6)).await.expect("accepted");
+    until_retired(&client, "b".into()).await;
+    client.cell().set_config(setting("jobs_per_cell", 1_000)).await.expect("accepted");
+    client.jobs().stop("a").await.expect("stopped");
+    client.jobs().stop("c").await.expect("stopped");
+    let between = async || {
+        client.cell().set_config(setting("jobs_per_cell", 1)).await.expect("accepted");
+        until_retired(&client, "a".into()).await;
+        until_retired(&client, "c".into()).await;
+    };
+    let expected = |retired: &[&str]| {
+        ["e", "d", "c", "b", "a"].map(|name| (name.to_owned(), retired.contains(&name))).to_vec()
+    };
+    assert_eq!(listed(&client, 2, between).await, expected(&["b"]), "as the first page's view has them");
+    assert_eq!(listed(&client, 2, async || ()).await, expected(&["a", "b", "c"]));
+    assert_eq!(listed(&client, 5, async || ()).await, expected(&["a", "b", "c"]));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_of_a_retired_job_says_how_it_ended() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    client.jobs().submit(&job("a", 2)).await.expect("accepted");
+    let stopped = client.jobs().stop("a").await.expect("stopped");
+    client.cell().set_config(setting("jobs_per_cell", 1)).await.expect("accepted");
+    until_retired(&client, "a".into()).await;
+    let mut watch = client.jobs().watch(None, Some("a".into()));
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.expect("no silence");
+        if let paceline_client::WatchItem::Change(change) = next.expect("the watch goes on") {
+            seen.extend(change.events.into_iter().map(|event| (change.revision, event.happened)));
+        }
+    }
+    use v1::event::Happened;
+    assert_eq!(seen[0].0, stopped.revision);
+    assert!(matches!(&seen[0].1, Some(Happened::JobEnded(ended)) if ended.state() == v1::JobState::Killed));
+    assert!(matches!(&seen[1].1, Some(Happened::JobRetired(_))));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn digest_of_a_revision_is_that_of_the_revision_or_is_refused() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let client = master.client(dir.path(), "op", 1);
+    client.jobs().submit(&job("first", 1)).await.expect("accepted");
+    let before = client.cell().status().await.expect("a status");
+    let revision = paceline_types::Revision(before.revision);
+    client.jobs().submit(&job("second", 1)).await.expect("accepted");
+    let again = client.cell().status_at(revision).await.expect("recent enough");
+    assert_eq!((again.revision, again.state_digest), (before.revision, before.state_digest));
+    let latest = client.cell().status().await.expect("a status");
+    let to_come = paceline_types::Revision(latest.revision + 1);
+    let ahead = tokio::spawn({
+        let client = client.clone();
+        async move { client.cell().status_at(to_come).await }
+    });
+    client.jobs().submit(&job("third", 1)).await.expect("accepted");
+    assert_eq!(ahead.await.expect("no panic").expect("it comes").revision, to_come.0);
+    for number in 0..20 {
+        client.jobs().submit(&job(&format!("more-{number}"), 1)).await.expect("accepted");
+    }
+    assert_eq!(code(client.cell().status_at(revision).await), Some(v1::ErrorCode::Conflict));
     master.stop().await;
 }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use paceline_agent::AgentConfig;
 use paceline_identity::{Credentials, Role, TlsConnector, TlsListener};
-use paceline_master::{LogSizes, MasterConfig, MasterParts, Timings};
+use paceline_master::{LogBudget, MasterConfig, MasterParts, Timings};
 use paceline_shard::{ShardConfig, ShardLimits};
 use paceline_telemetry::{LogFormat, init_tracing};
 use paceline_types::Resources;
@@ -90,11 +90,13 @@ pub async fn master(args: MasterArgs) -> Result<()> {
             RaftTimings::Fast => Timings::FAST,
             RaftTimings::SlowDisk => Timings::SLOW_DISK,
         },
-        log: LogSizes { snapshot_after_bytes: args.log.snapshot_after_log, tail_bytes: args.log.log_tail },
+        log: log_budget(args.log),
     };
     let disk = paceline_store::RocksDisk::open(&args.data)?;
+    let history = paceline_store::HistoryStore::open(&args.data)?;
     let parts = MasterParts {
         disk: Arc::new(disk),
+        history: Arc::new(history),
         api_listener: listen(args.api, &credentials).await?,
         peer_listener: listen(args.peer, &peer).await?,
         peer_connector: Arc::new(TlsConnector::new(peer)),
@@ -155,4 +157,12 @@ pub fn supervisor() -> Result<std::path::PathBuf> {
         bail!("{} is missing: it is installed beside {}", beside.display(), own.display());
     }
     Ok(beside)
+}
+
+fn log_budget(options: cli::LogOptions) -> LogBudget {
+    let usual = LogBudget::default();
+    LogBudget {
+        snapshot_after_bytes: options.snapshot_after_log.unwrap_or(usual.snapshot_after_bytes),
+        tail_bytes: options.log_tail.unwrap_or(usual.tail_bytes),
+    }
 }

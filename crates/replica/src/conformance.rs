@@ -10,6 +10,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 
 use crate::disk::Disk;
 use crate::fatal::FatalHandler;
+use crate::history::MemoryHistory;
 use crate::log::{DiskOwner, LogOptions, LogStore};
 use crate::machine::{CommittedEntry, FrozenState, MachineHandle, MachineStore, StateMachine};
 use crate::raft::TypeConfig;
@@ -58,7 +59,8 @@ where
                 fatal: fatal.clone(),
             };
             let log = LogStore::open(disk.clone(), options).expect("an empty disk opens");
-            let snapshots = SnapshotFolder::open(disk, "suite").expect("an empty disk opens");
+            let history = Arc::new(MemoryHistory::new());
+            let snapshots = SnapshotFolder::open(disk, history, "suite").expect("an empty disk opens");
             let machine = MachineHandle::start(Box::new(Counter::default()), execution, fatal.clone());
             let store = MachineStore::new(machine, Arc::new(snapshots), log.view(), execution, fatal);
             Ok((guard, log, store))

@@ -30,7 +30,9 @@ pub use disk::{Batch, Change, Disk, DiskError, DiskFile, Folder, Space, Visit};
 #[cfg(feature = "testing")]
 pub use disk::{DiskFault, MemoryDisk};
 pub use fatal::FatalHandler;
-pub use history::{History, HistoryRow};
+pub use history::{History, HistoryAge, HistoryRow, Keep, ReadLimit};
+#[cfg(feature = "testing")]
+pub use history::{MemoryHistory, check_history};
 pub use log::{DiskOwner, LogOpenError, MetaError};
 pub use machine::{CommittedEntry, FrozenState, SNAPSHOT_CHUNK_LIMIT_BYTES, StateMachine};
 pub use member::{DiskId, Member, format_disk_id};

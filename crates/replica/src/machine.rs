@@ -46,8 +46,8 @@ pub trait StateMachine: Send + 'static {
 pub trait FrozenState: Send {
     /// The next chunk, at most [`SNAPSHOT_CHUNK_LIMIT_BYTES`] and never empty; `None` at the end.
     fn chunks(&mut self) -> Option<Bytes>;
-    /// Called before the snapshot becomes the one that a restart begins from: blocks until everything that this state
-    /// refers to outside the snapshot (the history up to this revision) is durable.
+    /// Called before the snapshot becomes the one that a restart begins from: blocks until everything that retired up to
+    /// this state is durable in the history. The caller then raises the history's watermark to where the snapshot ends.
     fn settle(&mut self) -> Result<(), SnapshotError> {
         Ok(())
     }

@@ -42,6 +42,18 @@ pub enum SnapshotError {
         /// Whose it should be.
         expected: String,
     },
+    /// Jobs that retired before this snapshot are missing.
+    #[error(
+        "snapshot {file} ends at revision {upto}, and the history database reaches only to {watermark}: finished jobs are missing; do not start this master on this folder again: while the other masters are healthy, replace it with an empty folder under a new Raft id, otherwise restore a backup"
+    )]
+    HistoryBehind {
+        /// The file.
+        file: String,
+        /// Where the snapshot ends.
+        upto: u64,
+        /// Up to where the history is here.
+        watermark: u64,
+    },
     /// The state machine gave a chunk that is empty or too large.
     #[error("the state machine gave a snapshot chunk of {bytes} bytes; it may have 1 to {limit}")]
     ChunkSize {

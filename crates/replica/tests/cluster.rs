@@ -3,8 +3,8 @@
 mod support;
 
 use bytes::Bytes;
-use paceline_replica::{LocalTransport, MemoryDisk, ProposeError, ReadError, ReplicaConfig, ServerRole};
-use support::{Master, cell, config, leader, open, within};
+use paceline_replica::{LocalTransport, ProposeError, ReadError, ReplicaConfig, ServerRole};
+use support::{Disks, Master, RETIRES, cell, config, leader, open, within};
 
 fn payload(number: usize) -> Bytes {
     Bytes::from(format!("entry {number}"))
@@ -129,7 +129,11 @@ async fn follower_behind_the_purged_log_catches_up_by_snapshot() {
     let at = leader(&masters).await;
     let mut last = 0;
     for number in 0..40_u8 {
-        last = masters[at].replica.propose(Bytes::from(vec![number; 64 * 1024])).await.unwrap().revision;
+        let mut payload = vec![number; 64 * 1024];
+        if number % 4 == 0 {
+            payload[..RETIRES.len()].copy_from_slice(RETIRES);
+        }
+        last = masters[at].replica.propose(Bytes::from(payload)).await.unwrap().revision;
     }
     for master in &masters {
         master.until("a purge", |s| s.purged > Some(20)).await;
@@ -140,6 +144,8 @@ async fn follower_behind_the_purged_log_catches_up_by_snapshot() {
     all_have(&masters, last).await;
     let installed = masters[2].replica.status();
     assert!(installed.snapshot.is_some(), "{installed:?}");
+    assert_eq!(masters[2].retired().len(), 10, "what retired in entries that it never saw is here");
+    assert!(masters.iter().all(|master| master.retired() == masters[2].retired()));
 
     // What was installed is also what it restarts from.
     let disk = masters.pop().unwrap().stop(&net).await.after_crash(0);
@@ -159,7 +165,7 @@ async fn follower_with_a_wiped_disk_is_not_heard() {
     let wiped = (at + 1) % 3;
     let (name, id) = (masters[wiped].name.clone(), masters[wiped].member().raft_id);
     masters.remove(wiped).stop(&net).await;
-    let impostor = open(&net, &MemoryDisk::new(), config(&name, id)).await.unwrap();
+    let impostor = open(&net, &Disks::new(), config(&name, id)).await.unwrap();
     let at = leader(&masters).await;
     propose_all(&masters[at], 5..30).await;
     assert_eq!(impostor.replica.status().last_log, None, "a new disk under an old id must stay empty");
@@ -177,7 +183,7 @@ async fn masters_are_added_and_removed_and_ids_never_come_back() {
     let first = masters[0].replica.clone();
     for _ in 0..2 {
         let id = within("an id", first.mint_raft_id()).await.unwrap();
-        let joining = open(&net, &MemoryDisk::new(), config(&format!("m{id}"), id)).await.unwrap();
+        let joining = open(&net, &Disks::new(), config(&format!("m{id}"), id)).await.unwrap();
         within("the new master", first.add_master(joining.member())).await.unwrap();
         within("the new master, again", first.add_master(joining.member())).await.unwrap();
         masters.push(joining);

@@ -3,10 +3,8 @@
 mod support;
 
 use bytes::Bytes;
-use paceline_replica::{
-    ENTRY_LIMIT_BYTES, Folder, LocalTransport, MemoryDisk, OpenError, ProposeError, ReplicaConfig,
-};
-use support::{cell, config, leader, open, within};
+use paceline_replica::{ENTRY_LIMIT_BYTES, Folder, LocalTransport, OpenError, ProposeError, ReplicaConfig};
+use support::{Disks, cell, config, leader, open, within};
 
 fn payload(number: u32) -> Bytes {
     Bytes::from(format!("entry {number}"))
@@ -108,7 +106,7 @@ async fn snapshot_on_request_covers_what_was_applied() {
     assert_eq!(masters[0].replica.log_bytes_since_snapshot(), 0);
 }
 
-async fn disk_with_snapshot() -> (LocalTransport, MemoryDisk, String) {
+async fn disk_with_snapshot() -> (LocalTransport, Disks, String) {
     use paceline_replica::Disk;
 
     let net = LocalTransport::new();
@@ -145,6 +143,15 @@ async fn damaged_snapshot_is_refused_by_name_wherever_the_damage_is() {
         let refused = open(&net, &damaged, config("m1", 1)).await.err().expect("a cut file is noticed");
         assert!(refused.to_string().contains(&name), "{refused}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshot_whose_history_is_gone_is_refused() {
+    let (net, disks, name) = disk_with_snapshot().await;
+    let wiped = Disks { disk: disks.disk.clone(), ..Disks::new() };
+    let refused = open(&net, &wiped, config("m1", 1)).await.err().expect("finished jobs are missing");
+    assert!(refused.to_string().contains(&name), "{refused}");
+    open(&net, &disks, config("m1", 1)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -132,6 +132,30 @@ impl Database {
         at.status().map_err(self.error("read"))
     }
 
+    /// Visits keys downwards, from the last below `below` or from the very last.
+    pub fn range_back(
+        &self,
+        family: &'static str,
+        below: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), DiskError> {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        if let Some(below) = below {
+            options.set_iterate_upper_bound(below);
+        }
+        let mut at = self.db.raw_iterator_cf_opt(self.family(family), options);
+        at.seek_to_last();
+        while let Some((key, value)) = at.item() {
+            if visit(key, value).is_break() {
+                return Ok(());
+            }
+            at.prev();
+        }
+        // An iterator that ends may have failed.
+        at.status().map_err(self.error("read"))
+    }
+
     /// Drops whole table files whose keys all lie from `first` to `last`, both inclusive.
     pub fn drop_files(&self, family: &'static str, first: &[u8], last: &[u8]) -> Result<(), DiskError> {
         let dropped = self.db.delete_file_in_range_cf(self.family(family), first, last);

@@ -1,19 +1,22 @@
-//! Finished jobs on their own RocksDB: rows by key, their age, and the watermark, always in one synced write.
+//! Finished jobs on their own RocksDB: rows by key, by name and by age, and the watermark, always in one synced write.
 //!
 //! ```text
-//!   rows   key                      → age (8 bytes, big-endian), value
-//!   ages   age (8 bytes, big-endian) → key
-//!   meta   "format" → 1, "watermark" → revision, both 8 bytes, big-endian
+//!   rows   key                                → revision, clock, length of the name (2 bytes), name, value
+//!   names  length of the name (2 bytes), name, key → nothing
+//!   ages   revision, key                      → clock, name
+//!   meta   "format" → 2, "watermark" → revision, "rows" → how many
 //! ```
-//! A row that is put again keeps its age, and what lies below the watermark is not put again: a replayed log writes the
-//! same rows twice, perhaps after they were trimmed.
+//! Numbers are 8 bytes, big-endian, so that keys sort by them. What lies at or below the watermark is not put again: a
+//! replayed log gives the same rows twice, perhaps after they were trimmed.
 
-use std::collections::BTreeSet;
+mod row;
+
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use paceline_replica::{DiskError, History, HistoryRow};
+use bytes::Bytes;
+use paceline_replica::{DiskError, History, HistoryAge, HistoryRow, Keep, ReadLimit};
 use parking_lot::Mutex;
 use rocksdb::WriteBatch;
 
@@ -22,14 +25,15 @@ use crate::database::{Database, Family};
 use crate::files;
 
 const ROWS: Family = Family { name: "rows", write_buffer_bytes: 8 * 1024 * 1024 };
+const NAMES: Family = Family { name: "names", write_buffer_bytes: 1024 * 1024 };
 const AGES: Family = Family { name: "ages", write_buffer_bytes: 1024 * 1024 };
 const META: Family = Family { name: "meta", write_buffer_bytes: 64 * 1024 };
 const DEFAULT: Family = Family { name: "default", write_buffer_bytes: 64 * 1024 };
 
 const FORMAT: &[u8] = b"format";
-const FORMAT_VERSION: u64 = 1;
+const FORMAT_VERSION: u64 = 2;
 const WATERMARK: &[u8] = b"watermark";
-const AGE_BYTES: usize = 8;
+const COUNT: &[u8] = b"rows";
 
 /// The history database in `DIR/history`.
 pub struct HistoryStore {
@@ -37,8 +41,8 @@ pub struct HistoryStore {
     counters: Mutex<Counters>,
 }
 
+#[derive(Clone, Copy)]
 struct Counters {
-    next_age: u64,
     rows: u64,
     watermark: u64,
 }
@@ -49,15 +53,19 @@ impl HistoryStore {
         let path = dir.join("history");
         files::create_folder(dir)?;
         files::create_folder(&path)?;
-        let database = Database::open(&path, &[DEFAULT, ROWS, AGES, META])?;
+        let database = Database::open(&path, &[DEFAULT, ROWS, NAMES, AGES, META])?;
         let failed = |error: DiskError| StoreError::Database { path: path.clone(), cause: error.to_string() };
         check_format(&database).map_err(failed)?;
         let counters = read_counters(&database).map_err(failed)?;
         Ok(Self { database, counters: Mutex::new(counters) })
     }
 
-    fn damaged(&self, family: &str, problem: &str) -> DiskError {
-        DiskError::new("read", self.database.describe(family), problem)
+    fn damaged(&self, family: &str) -> DiskError {
+        DiskError::new("read", self.database.describe(family), "what is stored is too short")
+    }
+
+    fn decoded(&self, key: &[u8], stored: &Bytes) -> Result<HistoryRow, DiskError> {
+        row::decode(key, stored).ok_or_else(|| self.damaged(ROWS.name))
     }
 }
 
@@ -86,52 +94,113 @@ fn check_format(database: &Database) -> Result<(), DiskError> {
 }
 
 fn read_counters(database: &Database) -> Result<Counters, DiskError> {
-    let (mut rows, mut next_age) = (0, 0);
-    database.range(AGES.name, &[], None, &mut |age, _| {
-        rows += 1;
-        next_age = age.try_into().map_or(u64::MAX, |age| u64::from_be_bytes(age) + 1);
-        ControlFlow::Continue(())
-    })?;
-    Ok(Counters { next_age, rows, watermark: number(database, WATERMARK)?.unwrap_or(0) })
+    let number = |key| Ok::<_, DiskError>(number(database, key)?.unwrap_or(0));
+    Ok(Counters { rows: number(COUNT)?, watermark: number(WATERMARK)? })
+}
+
+/// A put in the making. RocksDB applies a batch in order, so a removal takes what the same batch has put.
+struct Put<'a> {
+    store: &'a HistoryStore,
+    batch: WriteBatch,
+    /// Ages that this put adds, with clock and name.
+    added: BTreeMap<HistoryAge, (u64, Bytes)>,
+    rows: u64,
+}
+
+impl Put<'_> {
+    fn insert(&mut self, row: &HistoryRow) -> Result<(), DiskError> {
+        let database = &self.store.database;
+        let Some(named) = row::name_key(&row.name, &row.key) else {
+            let problem = format!("a name of {} bytes; at most 65,535 are stored", row.name.len());
+            return Err(DiskError::new("write", database.describe(ROWS.name), problem));
+        };
+        self.remove_known(&row.key)?;
+        let age = row.age();
+        self.batch.put_cf(database.family(ROWS.name), &row.key, row::encode(row));
+        self.batch.put_cf(database.family(NAMES.name), named, []);
+        self.batch.put_cf(
+            database.family(AGES.name),
+            row::age_key(&age),
+            row::age_value(row.clock_ms, &row.name),
+        );
+        self.added.insert(age, (row.clock_ms, row.name.clone()));
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Removes what is under a key already, here or in the database.
+    fn remove_known(&mut self, key: &Bytes) -> Result<(), DiskError> {
+        let earlier = self.added.iter().find(|(age, _)| age.key == *key);
+        if let Some((age, (_, name))) = earlier.map(|(age, value)| (age.clone(), value.clone())) {
+            self.added.remove(&age);
+            self.remove(&age, &name);
+        } else if let Some(known) = self.store.get(key)? {
+            self.remove(&known.age(), &known.name);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, age: &HistoryAge, name: &[u8]) {
+        let database = &self.store.database;
+        self.batch.delete_cf(database.family(AGES.name), row::age_key(age));
+        self.batch.delete_cf(database.family(ROWS.name), &age.key);
+        if let Some(named) = row::name_key(name, &age.key) {
+            self.batch.delete_cf(database.family(NAMES.name), named);
+        }
+        self.rows = self.rows.saturating_sub(1);
+    }
+
+    /// Removes the oldest rows until all that is left may stay. What this put adds is younger than what is stored, but
+    /// for the revision that a shipment broke off in; there the order does not matter.
+    fn trim(&mut self, keep: &Keep) -> Result<(), DiskError> {
+        let stays = |rows: u64, age: &HistoryAge, clock_ms: u64| {
+            rows <= keep.rows && clock_ms >= keep.clock_from_ms && *age >= keep.from
+        };
+        let (store, added) = (self.store, std::mem::take(&mut self.added));
+        let mut problem = None;
+        store.database.range(AGES.name, &[], None, &mut |key, value| {
+            let Some((age, (clock_ms, name))) = row::age_of(key).zip(row::age_value_of(value)) else {
+                problem = Some(store.damaged(AGES.name));
+                return ControlFlow::Break(());
+            };
+            if added.contains_key(&age) {
+                return ControlFlow::Continue(());
+            }
+            if stays(self.rows, &age, clock_ms) {
+                return ControlFlow::Break(());
+            }
+            self.remove(&age, name);
+            ControlFlow::Continue(())
+        })?;
+        for (age, (clock_ms, name)) in &added {
+            if !stays(self.rows, age, *clock_ms) {
+                self.remove(age, name);
+            }
+        }
+        problem.map_or(Ok(()), Err)
+    }
 }
 
 impl History for HistoryStore {
-    fn put(&self, rows: &[HistoryRow], watermark: u64) -> Result<(), DiskError> {
+    fn put(&self, rows: &[HistoryRow], watermark: u64, keep: &Keep) -> Result<(), DiskError> {
         let mut counters = self.counters.lock();
-        if watermark < counters.watermark {
+        let mut put =
+            Put { store: self, batch: WriteBatch::default(), added: BTreeMap::new(), rows: counters.rows };
+        for row in rows.iter().filter(|row| row.revision > counters.watermark) {
+            put.insert(row)?;
+        }
+        let rises = watermark > counters.watermark;
+        if rises {
+            put.trim(keep)?;
+        } else if put.added.is_empty() {
             return Ok(());
         }
-        let mut batch = WriteBatch::default();
-        let mut next_age = counters.next_age;
-        let mut new = BTreeSet::new();
-        for row in rows {
-            let known = self.database.read(ROWS.name, &row.key)?;
-            let age = match known {
-                Some(known) if known.len() >= AGE_BYTES => known.slice(..AGE_BYTES),
-                Some(_) => return Err(self.damaged(ROWS.name, "a row has no age")),
-                None if new.contains(&row.key) => {
-                    return Err(DiskError::new(
-                        "write",
-                        self.database.describe(ROWS.name),
-                        "a key came twice",
-                    ));
-                }
-                None => {
-                    let age = Bytes::copy_from_slice(&next_age.to_be_bytes());
-                    batch.put_cf(self.database.family(AGES.name), &age, &row.key);
-                    new.insert(row.key.clone());
-                    next_age += 1;
-                    age
-                }
-            };
-            let mut stored = BytesMut::with_capacity(AGE_BYTES + row.value.len());
-            stored.put_slice(&age);
-            stored.put_slice(&row.value);
-            batch.put_cf(self.database.family(ROWS.name), &row.key, stored);
-        }
-        batch.put_cf(self.database.family(META.name), WATERMARK, watermark.to_be_bytes());
-        self.database.write_synced(batch)?;
-        *counters = Counters { next_age, rows: counters.rows + new.len() as u64, watermark };
+        let after = Counters { rows: put.rows, watermark: watermark.max(counters.watermark) };
+        let meta = self.database.family(META.name);
+        put.batch.put_cf(meta, COUNT, after.rows.to_be_bytes());
+        put.batch.put_cf(meta, WATERMARK, after.watermark.to_be_bytes());
+        self.database.write_synced(put.batch)?;
+        *counters = after;
         Ok(())
     }
 
@@ -139,49 +208,102 @@ impl History for HistoryStore {
         Ok(self.counters.lock().watermark)
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
-        let Some(stored) = self.database.read(ROWS.name, key)? else { return Ok(None) };
-        if stored.len() < AGE_BYTES {
-            return Err(self.damaged(ROWS.name, "a row has no age"));
+    fn get(&self, key: &[u8]) -> Result<Option<HistoryRow>, DiskError> {
+        let stored = self.database.read(ROWS.name, key)?;
+        stored.map(|stored| self.decoded(key, &stored)).transpose()
+    }
+
+    fn newest_named(&self, name: &[u8], before: Option<&[u8]>) -> Result<Option<HistoryRow>, DiskError> {
+        let (Some(first), Some(behind)) = (row::name_key(name, &[]), row::behind_name(name)) else {
+            return Ok(None);
+        };
+        let below = before.and_then(|before| row::name_key(name, before)).unwrap_or(behind);
+        let mut found = None;
+        self.database.range_back(NAMES.name, Some(&below), &mut |key, _| {
+            found = key.strip_prefix(&first[..]).map(Bytes::copy_from_slice);
+            ControlFlow::Break(())
+        })?;
+        found.map_or(Ok(None), |key| self.get(&key))
+    }
+
+    fn scan_back(&self, before: Option<&[u8]>, limit: ReadLimit) -> Result<Vec<HistoryRow>, DiskError> {
+        let mut page = Page { limit, rows: Vec::new(), bytes: 0 };
+        let mut problem = None;
+        self.database.range_back(ROWS.name, before, &mut |key, stored| match row::decode(
+            key,
+            &Bytes::copy_from_slice(stored),
+        ) {
+            Some(row) => page.add(row),
+            None => {
+                problem = Some(self.damaged(ROWS.name));
+                ControlFlow::Break(())
+            }
+        })?;
+        problem.map_or(Ok(page.rows), Err)
+    }
+
+    fn rows_after(
+        &self,
+        after: &HistoryAge,
+        upto: u64,
+        limit: ReadLimit,
+    ) -> Result<Vec<HistoryRow>, DiskError> {
+        let from = row::age_key(after);
+        let mut page = Page { limit, rows: Vec::new(), bytes: 0 };
+        let mut problem = None;
+        self.database.range(AGES.name, &from, None, &mut |key, _| {
+            let Some(age) = row::age_of(key) else {
+                problem = Some(self.damaged(AGES.name));
+                return ControlFlow::Break(());
+            };
+            if age.revision > upto {
+                return ControlFlow::Break(());
+            }
+            match self.get(&age.key) {
+                Ok(Some(row)) if age > *after => page.add(row),
+                // The one that the page begins after, or one that was trimmed since the walk began.
+                Ok(_) => ControlFlow::Continue(()),
+                Err(error) => {
+                    problem = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        problem.map_or(Ok(page.rows), Err)
+    }
+
+    fn oldest(&self) -> Result<Option<HistoryAge>, DiskError> {
+        let mut found = None;
+        self.database.range(AGES.name, &[], None, &mut |key, _| {
+            found = Some(row::age_of(key));
+            ControlFlow::Break(())
+        })?;
+        match found {
+            Some(None) => Err(self.damaged(AGES.name)),
+            Some(age) => Ok(age),
+            None => Ok(None),
         }
-        Ok(Some(stored.slice(AGE_BYTES..)))
-    }
-
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<HistoryRow>, DiskError> {
-        let from = after.filter(|after| *after > prefix).unwrap_or(prefix);
-        let mut found = Vec::new();
-        self.database.range(ROWS.name, from, None, &mut |key, stored| {
-            if !key.starts_with(prefix) || found.len() >= limit {
-                return ControlFlow::Break(());
-            }
-            if after != Some(key) {
-                let value = Bytes::copy_from_slice(stored.get(AGE_BYTES..).unwrap_or_default());
-                found.push(HistoryRow { key: Bytes::copy_from_slice(key), value });
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(found)
-    }
-
-    fn delete_oldest(&self, count: usize) -> Result<usize, DiskError> {
-        let mut counters = self.counters.lock();
-        let mut batch = WriteBatch::default();
-        let mut deleted = 0;
-        self.database.range(AGES.name, &[], None, &mut |age, key| {
-            if deleted == count {
-                return ControlFlow::Break(());
-            }
-            batch.delete_cf(self.database.family(AGES.name), age);
-            batch.delete_cf(self.database.family(ROWS.name), key);
-            deleted += 1;
-            ControlFlow::Continue(())
-        })?;
-        self.database.write_synced(batch)?;
-        counters.rows -= deleted as u64;
-        Ok(deleted)
     }
 
     fn len(&self) -> Result<u64, DiskError> {
         Ok(self.counters.lock().rows)
+    }
+}
+
+/// Rows of one read, within its limit.
+struct Page {
+    limit: ReadLimit,
+    rows: Vec<HistoryRow>,
+    bytes: usize,
+}
+
+impl Page {
+    fn add(&mut self, row: HistoryRow) -> ControlFlow<()> {
+        if !self.limit.admits(self.rows.len(), self.bytes, &row) {
+            return ControlFlow::Break(());
+        }
+        self.bytes += row.bytes();
+        self.rows.push(row);
+        ControlFlow::Continue(())
     }
 }

@@ -1,59 +1,70 @@
-//! The history database: rows, watermark, order of age, replays.
+//! The history database: the contract of `replica` on RocksDB, what survives, what is refused.
 
-use bytes::Bytes;
-use paceline_replica::{History, HistoryRow};
+use std::collections::BTreeMap;
+
+use paceline_replica::{History, HistoryAge, HistoryRow, Keep, ReadLimit, check_history};
 use paceline_store::HistoryStore;
 
-fn row(key: &str, value: &str) -> HistoryRow {
-    HistoryRow { key: Bytes::from(key.to_owned()), value: Bytes::from(value.to_owned()) }
+fn row(key: u8, revision: u64) -> HistoryRow {
+    HistoryRow {
+        key: vec![0, key].into(),
+        name: format!("job-{}", key % 3).into(),
+        revision,
+        clock_ms: revision * 10,
+        value: format!("{key}").into(),
+    }
 }
 
-fn keys(rows: &[HistoryRow]) -> Vec<&str> {
-    rows.iter().map(|row| std::str::from_utf8(&row.key).expect("keys here are text")).collect()
-}
-
-#[test]
-fn rows_and_watermark_survive_reopening() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = HistoryStore::open(dir.path()).unwrap();
-    assert_eq!((history.watermark().unwrap(), history.is_empty().unwrap()), (0, true));
-    history.put(&[row("job/b", "2"), row("job/a", "1")], 7).unwrap();
-    history.put(&[], 9).unwrap();
-    drop(history);
-    let history = HistoryStore::open(dir.path()).unwrap();
-    assert_eq!((history.watermark().unwrap(), history.len().unwrap()), (9, 2));
-    assert_eq!(history.get(b"job/a").unwrap().unwrap(), "1");
-    assert_eq!(history.get(b"job/c").unwrap(), None);
-}
-
-#[test]
-fn scan_pages_through_a_prefix_in_key_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = HistoryStore::open(dir.path()).unwrap();
+fn all(history: &HistoryStore) -> Vec<HistoryRow> {
     history
-        .put(&[row("b/2", ""), row("a/1", ""), row("b/1", ""), row("b/3", ""), row("c/1", "")], 1)
-        .unwrap();
-    let page = history.scan(b"b/", None, 2).unwrap();
-    assert_eq!(keys(&page), ["b/1", "b/2"]);
-    let rest = history.scan(b"b/", Some(&page[1].key), 2).unwrap();
-    assert_eq!(keys(&rest), ["b/3"]);
-    assert_eq!(history.scan(b"", None, 100).unwrap().len(), 5);
+        .rows_after(&HistoryAge::default(), u64::MAX, ReadLimit { rows: 99, bytes: 1 << 20 })
+        .expect("reads")
 }
 
 #[test]
-fn oldest_rows_go_first_and_a_replay_does_not_bring_them_back() {
+fn history_on_rocksdb_keeps_the_contract() {
+    check_history(&mut || {
+        let dir = tempfile::tempdir().unwrap();
+        let history = HistoryStore::open(dir.path()).unwrap();
+        (Box::new(history), Box::new(move || Box::new(HistoryStore::open(dir.path()).unwrap())))
+    });
+}
+
+#[test]
+fn rows_names_ages_and_count_agree_after_every_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected: BTreeMap<HistoryAge, HistoryRow> = BTreeMap::new();
+    for revision in 1..=20_u64 {
+        let history = HistoryStore::open(dir.path()).unwrap();
+        assert_eq!(all(&history), expected.values().cloned().collect::<Vec<_>>());
+        assert_eq!(history.len().unwrap(), expected.len() as u64);
+        for name in 0..3 {
+            let name = format!("job-{name}");
+            let newest = expected.values().filter(|row| row.name == name).max_by_key(|row| row.key.clone());
+            assert_eq!(history.newest_named(name.as_bytes(), None).unwrap().as_ref(), newest);
+        }
+        let new: Vec<HistoryRow> = (0..3).map(|at| row((revision * 3 + at) as u8, revision)).collect();
+        // A replay of everything so far comes with it, and changes nothing.
+        let replay: Vec<HistoryRow> =
+            (1..revision).flat_map(|old| (0..3).map(move |at| row((old * 3 + at) as u8, old))).collect();
+        let keep = Keep { rows: 10, clock_from_ms: (revision * 10).saturating_sub(25), ..Keep::ALL };
+        history.put(&[replay, new.clone()].concat(), revision, &keep).unwrap();
+        expected.extend(new.into_iter().map(|row| (row.age(), row)));
+        expected.retain(|_, row| row.clock_ms >= keep.clock_from_ms);
+        while expected.len() > 10 {
+            expected.pop_first();
+        }
+    }
+}
+
+#[test]
+fn name_that_cannot_be_stored_is_refused_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let history = HistoryStore::open(dir.path()).unwrap();
-    history.put(&[row("z", "1"), row("y", "1")], 1).unwrap();
-    history.put(&[row("x", "1")], 2).unwrap();
-    history.put(&[row("y", "2")], 2).unwrap();
-    assert_eq!(history.delete_oldest(1).unwrap(), 1);
-    history.put(&[row("z", "1"), row("y", "1")], 1).unwrap();
-    assert_eq!(keys(&history.scan(b"", None, 9).unwrap()), ["x", "y"]);
-    assert_eq!(history.get(b"y").unwrap().unwrap(), "2");
-    assert_eq!(history.delete_oldest(9).unwrap(), 2);
-    assert!(history.is_empty().unwrap());
-    assert_eq!(history.watermark().unwrap(), 2);
+    let long = HistoryRow { name: vec![b'n'; 70_000].into(), ..row(2, 1) };
+    let refused = history.put(&[row(1, 1), long], 1, &Keep::ALL).unwrap_err();
+    assert!(refused.to_string().contains("70000"), "{refused}");
+    assert_eq!((history.watermark().unwrap(), all(&history)), (0, Vec::new()));
 }
 
 #[test]

@@ -16,22 +16,29 @@ use paceline_identity::{
     Authority, CERTIFICATE_LIFE, Credentials, Listener, Role, TlsConnector, TlsListener, serve,
 };
 use paceline_replica::{
-    CommittedEntry, FrozenState, Member, Replica, ReplicaConfig, SnapshotError, StateMachine, Timings,
+    CommittedEntry, FrozenState, History, HistoryAge, HistoryRow, Keep, Member, ReadLimit, Replica,
+    ReplicaConfig, SnapshotError, StateMachine, Timings,
 };
-use paceline_store::{RocksDisk, StoreError};
+use paceline_store::{HistoryStore, RocksDisk, StoreError};
 use tokio::sync::oneshot;
 
-/// Adds up the payloads' lengths and counts them; replies with both.
-#[derive(Clone, Default)]
+/// Adds up the payloads' lengths and counts them; replies with both. Every third entry retires.
 struct Tally {
     count: u64,
     bytes: u64,
+    history: Arc<HistoryStore>,
 }
 
 impl StateMachine for Tally {
     fn apply(&mut self, entry: CommittedEntry) -> Bytes {
         self.count += 1;
         self.bytes += entry.payload.len() as u64;
+        if self.count.is_multiple_of(3) {
+            let key = self.count.to_be_bytes().to_vec().into();
+            let (name, value) = ("n".into(), entry.payload);
+            let row = HistoryRow { key, name, revision: entry.revision, clock_ms: 0, value };
+            self.history.put(&[row], entry.revision, &Keep::ALL).unwrap();
+        }
         Bytes::from(format!("{} {}", self.count, self.bytes))
     }
 
@@ -46,7 +53,7 @@ impl StateMachine for Tally {
         let chunk = chunks.next().expect("a tally has one chunk")?;
         let text = String::from_utf8(chunk.to_vec()).expect("a tally is text");
         let (count, bytes) = text.split_once(' ').expect("a tally is two numbers");
-        *self = Self { count: count.parse().unwrap(), bytes: bytes.parse().unwrap() };
+        (self.count, self.bytes) = (count.parse().unwrap(), bytes.parse().unwrap());
         Ok(())
     }
 }
@@ -61,6 +68,7 @@ impl FrozenState for FrozenTally {
 
 struct Master {
     replica: Replica,
+    history: Arc<HistoryStore>,
     address: SocketAddr,
     name: String,
     stop: oneshot::Sender<()>,
@@ -93,7 +101,10 @@ impl Cell {
         tune(&mut config);
         let disk = within("the folder to be free", open_disk(&dir.join("data"))).await;
         let connector = Arc::new(TlsConnector::new(credentials.clone()));
-        let replica = Replica::open(config, Arc::new(disk), Tally::default(), connector).await.unwrap();
+        let history = within("the history to be free", open_history(&dir.join("data"))).await;
+        let history = Arc::new(history);
+        let tally = Tally { count: 0, bytes: 0, history: history.clone() };
+        let replica = Replica::open(config, Arc::new(disk), history.clone(), tally, connector).await.unwrap();
         let listener = within("the port to be free", bind(address, credentials)).await;
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -102,7 +113,7 @@ impl Cell {
             let shutdown = async move { drop(stopped.await) };
             serve(listener, routes, shutdown).await.unwrap();
         });
-        Master { replica, address, name, stop, served }
+        Master { replica, history, address, name, stop, served }
     }
 }
 
@@ -121,6 +132,16 @@ async fn open_disk(dir: &Path) -> RocksDisk {
         match RocksDisk::open(dir) {
             Err(StoreError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
             opened => return opened.unwrap(),
+        }
+    }
+}
+
+/// The owner before may be closing it.
+async fn open_history(dir: &Path) -> HistoryStore {
+    loop {
+        match HistoryStore::open(dir) {
+            Ok(history) => return history,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
@@ -151,6 +172,11 @@ impl Master {
         self.served.await.unwrap();
         self.address
     }
+}
+
+fn retired(master: &Master) -> Vec<HistoryRow> {
+    let all = ReadLimit { rows: usize::MAX, bytes: usize::MAX };
+    master.history.rows_after(&HistoryAge::default(), u64::MAX, all).unwrap()
 }
 
 fn any_port() -> SocketAddr {
@@ -257,6 +283,8 @@ async fn three_masters_over_tls_survive_a_leader_and_feed_a_snapshot_to_a_laggar
     masters.push(cell.open(id, address, compacting).await);
     applied(&masters[2], last).await;
     assert!(masters[2].replica.status().snapshot.is_some());
+    assert_eq!(retired(&masters[2]).len(), 20, "what retired while it was away is here");
+    assert!(masters.iter().all(|master| retired(master) == retired(&masters[2])));
     let to = masters[2].name.clone();
     let at = leader(&masters).await;
     within("the handover", masters[at].replica.transfer_leadership(Some(to))).await.unwrap();

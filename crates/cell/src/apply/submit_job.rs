@@ -11,8 +11,8 @@ use crate::job::Job;
 use crate::refusal::{Bound, Refusal};
 use crate::reply::Reply;
 
-/// When a submission that met a full cell should come again: jobs end and retire in seconds.
-const RETRY_AFTER_MS: u64 = 5_000;
+/// When a submission that met a full cell should come again: what has ended retires within a second of such pressure.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Work<'_> {
     pub(super) fn submit_job(&mut self, spec: &Arc<JobSpec>, submitted_unix_ms: u64) -> Outcome {
@@ -38,7 +38,9 @@ impl Work<'_> {
 
     fn room_for(&self, tasks: u32) -> Result<(), Refusal> {
         let config = &self.cell.config;
-        let full = |bound, limit| Err(Refusal::Overloaded { bound, limit, retry_after_ms: RETRY_AFTER_MS });
+        // A time is promised only where something is about to leave; nobody knows when a job that runs will end.
+        let retry_after_ms = if self.cell.indexes.ended.is_empty() { 0 } else { RETRY_AFTER_MS };
+        let full = |bound, limit| Err(Refusal::Overloaded { bound, limit, retry_after_ms });
         if self.cell.jobs.len() >= config.jobs_per_cell as usize {
             return full(Bound::Jobs, u64::from(config.jobs_per_cell));
         }
@@ -121,12 +123,17 @@ mod tests {
         let mut bench = Bench::new();
         let settings = [(Setting::TasksPerCell, 5)].into();
         bench.one(CommandBody::SetConfig(ConfigChange { settings, failure_domains: None }));
-        bench.submit(batch("a", 3));
-        let reply = bench.one(CommandBody::SubmitJob { spec: batch("b", 3).into(), submitted_unix_ms: 0 });
-        let retry_after_ms = RETRY_AFTER_MS;
-        assert_eq!(
-            reply,
+        let job = bench.submit(batch("a", 3));
+        let again = |bench: &mut Bench| {
+            bench.one(CommandBody::SubmitJob { spec: batch("b", 3).into(), submitted_unix_ms: 0 })
+        };
+        let full = |retry_after_ms| {
             Reply::Refused(Refusal::Overloaded { bound: Bound::Tasks, limit: 5, retry_after_ms })
-        );
+        };
+        assert_eq!(again(&mut bench), full(0), "nothing is about to leave");
+        bench.stop(job);
+        assert_eq!(again(&mut bench), full(RETRY_AFTER_MS));
+        bench.retire(job);
+        assert!(matches!(again(&mut bench), Reply::JobSubmitted { existing: false, .. }));
     }
 }

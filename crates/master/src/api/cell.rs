@@ -59,13 +59,8 @@ impl CellApi for CellService {
     ) -> Result<Response<v1::CellStatusReply>, Status> {
         let v1::CellStatusRequest { read, at_revision } = request.into_inner();
         let mut view = self.services.reads.view(read.as_ref()).await?;
-        if at_revision > view.revision().0 {
-            view = self.services.reads.at_least(Revision(at_revision)).await?;
-        }
-        if at_revision != 0 && at_revision != view.revision().0 {
-            let message =
-                format!("only the digest of the view's own revision is kept, which is {}", view.revision());
-            return Err(refuse::plain(v1::ErrorCode::Behind, message));
+        if at_revision != 0 {
+            view = self.services.reads.exactly(Revision(at_revision)).await?;
         }
         let digest = self.digest(&view).await?;
         let links = self.services.links().await;
@@ -168,7 +163,7 @@ impl CellService {
             masters: self.masters(&status),
             shards: view.shards().map(|shard| show::shard(shard, links)).collect(),
             nodes: Some(node_counts(view, links)),
-            jobs: Some(job_counts(view)),
+            jobs: Some(v1::JobCounts { retired: self.services.history.count(), ..job_counts(view) }),
             tasks: Some(task_totals(view)),
             log_bytes,
             task_transitions,
@@ -199,7 +194,11 @@ impl CellService {
                 name: member.name.clone(),
                 api_address: member.api_address.clone(),
                 role: role.into(),
-                up: if own { Some(true) } else { silences.get(&member.raft_id).map(|silence| answers(*silence)) },
+                up: if own {
+                    Some(true)
+                } else {
+                    silences.get(&member.raft_id).map(|silence| answers(*silence))
+                },
                 certificate_days_left: self.services.certificates.days_left(&member.name, now_unix),
                 matched_revision: status.matched.get(&member.raft_id).copied().flatten(),
                 snapshot_revision: status.snapshot.filter(|_| own),

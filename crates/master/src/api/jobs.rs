@@ -3,19 +3,19 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::Stream;
 use paceline_api::v1::jobs_server::Jobs;
 use paceline_api::{TASKS_PER_PAGE_MAX, checked_spec, job_state, task_state, v1};
-use paceline_cell::{Cell, CommandBody, Job, JobSelector, Reply, TaskView};
+use paceline_cell::{Cell, CommandBody, Job, JobSelector, Reply, RetiredJob, TaskView};
 use paceline_rules::JobSpec;
-use paceline_types::{AttemptId, IndexRange, IndexSet, JobState, NodeId, TaskIndex, TaskState};
+use paceline_types::{AttemptId, IndexRange, IndexSet, JobState, JobUid, NodeId, TaskIndex, TaskState};
 use tonic::{Request, Response, Status};
 
 use super::logs::{LogsStream, logs};
 use super::watch::watch;
 use super::why::why;
 use super::{Caller, Services};
+use crate::history::{Found, RetiredPage, Scan};
 use crate::leader::Question;
 use crate::pages::{self, Page};
 use crate::proposer::unix_ms;
@@ -58,15 +58,22 @@ impl Jobs for JobsService {
     async fn stop(&self, request: Request<v1::StopJobRequest>) -> Result<Response<v1::StopJobReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::StopJobRequest { request: id, job } = request.into_inner();
-        let body = CommandBody::StopJob { job: show::selector(job)? };
-        match self.0.command(&caller, id, body).await? {
-            (revision, Reply::JobStopping { uid, state }) => Ok(Response::new(v1::StopJobReply {
-                revision: revision.0,
-                uid: Some(uid.into()),
-                state: v1::JobState::from(state).into(),
-            })),
-            (_, other) => Err(unexpected(&other)),
-        }
+        let selector = show::selector(job)?;
+        let body = CommandBody::StopJob { job: selector.clone() };
+        let (revision, uid, state) = match self.0.command(&caller, id, body).await {
+            Ok((revision, Reply::JobStopping { uid, state })) => (revision, uid, state),
+            Ok((_, other)) => return Err(unexpected(&other)),
+            // To stop what has ended is no error, and it is none when it has retired since.
+            Err(refused) => {
+                let retired = self.retired(refused, &selector).await?;
+                (self.0.published.view().revision(), retired.job().uid, retired.job().state)
+            }
+        };
+        Ok(Response::new(v1::StopJobReply {
+            revision: revision.0,
+            uid: Some(uid.into()),
+            state: v1::JobState::from(state).into(),
+        }))
     }
 
     async fn delete(
@@ -75,12 +82,23 @@ impl Jobs for JobsService {
     ) -> Result<Response<v1::DeleteJobReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::DeleteJobRequest { request: id, job } = request.into_inner();
-        let body = CommandBody::DeleteJob { job: show::selector(job)? };
-        match self.0.command(&caller, id, body).await? {
-            (revision, Reply::JobDeleted { uid }) => {
+        let selector = show::selector(job)?;
+        let body = CommandBody::DeleteJob { job: selector.clone() };
+        match self.0.command(&caller, id, body).await {
+            Ok((revision, Reply::JobDeleted { uid })) => {
                 Ok(Response::new(v1::DeleteJobReply { revision: revision.0, uid: Some(uid.into()) }))
             }
-            (_, other) => Err(unexpected(&other)),
+            Ok((_, other)) => Err(unexpected(&other)),
+            // The history is the same on every master because nothing but its age and number decides what it keeps.
+            Err(refused) => {
+                let retired = self.retired(refused, &selector).await?;
+                let message = format!(
+                    "job {} ended and retired to the history at revision {}; it goes from there by age and number (settings history_age_ms and history_jobs), not one by one",
+                    retired.job().uid,
+                    retired.retired(),
+                );
+                Err(refuse::plain(v1::ErrorCode::Conflict, message))
+            }
         }
     }
 
@@ -88,10 +106,14 @@ impl Jobs for JobsService {
         let v1::GetJobRequest { read, job } = request.into_inner();
         let selector = show::selector(job)?;
         let view = self.0.reads.view(read.as_ref()).await?;
-        let job = find(&view, &selector)?;
-        let waiting = why(&self.0, &view, job).await.as_ref().map(show::waiting);
-        let job = v1::JobStatus { waiting, ..show::job_status(&view, job, true) };
-        Ok(Response::new(v1::GetJobReply { revision: view.revision().0, job: Some(job) }))
+        let found = self.find(&view, &selector).await?;
+        let waiting = match &found {
+            Found::Live(job) => why(&self.0, &view, job).await.as_ref().map(show::waiting),
+            Found::Retired(_) => None,
+        };
+        let shown = show::job_status(view.revision(), found.job(), found.is_retired(), true);
+        let job = Some(v1::JobStatus { waiting, ..shown });
+        Ok(Response::new(v1::GetJobReply { revision: view.revision().0, job }))
     }
 
     async fn list(
@@ -103,17 +125,22 @@ impl Jobs for JobsService {
         let states: Vec<JobState> =
             request.states.iter().map(|&code| job_state("states", code)).collect::<Result<_, _>>()?;
         let page = self.page(&request.page_token, request.read.as_ref()).await?;
-        let wanted = |job: &&Job| {
+        let wanted = |job: &Job| {
             (states.is_empty() || states.contains(&job.state)) && job.name.starts_with(&request.name_prefix)
         };
-        let mut rest = page.view.jobs().rev().filter(wanted).skip(position(&page));
-        let jobs: Vec<v1::JobStatus> =
-            rest.by_ref().take(size).map(|job| show::job_status(&page.view, job, false)).collect();
-        let next_page_token = match rest.next() {
-            Some(_) => self.0.pages.token(&page.view, page.position + jobs.len() as u64),
-            None => Bytes::new(),
+        let before = page.after_job();
+        let revision = page.view.revision();
+        let retired = if request.retired {
+            let name_prefix = request.name_prefix.clone();
+            self.0.history.scan(Scan { view: revision, before, name_prefix }).await?
+        } else {
+            RetiredPage::default()
         };
-        Ok(Response::new(v1::ListJobsReply { revision: page.view.revision().0, jobs, next_page_token }))
+        let (jobs, next) = merged(&page.view, before, &retired, size, wanted);
+        let jobs = jobs.into_iter();
+        let jobs = jobs.map(|(job, retired)| show::job_status(revision, job, retired, false)).collect();
+        let next_page_token = next.map(|job| self.0.pages.token_after(&page.view, job)).unwrap_or_default();
+        Ok(Response::new(v1::ListJobsReply { revision: revision.0, jobs, next_page_token }))
     }
 
     async fn list_tasks(
@@ -127,7 +154,8 @@ impl Jobs for JobsService {
         let only = request.tasks.map(IndexSet::try_from).transpose()?;
         let selector = show::selector(request.job)?;
         let page = self.page(&request.page_token, request.read.as_ref()).await?;
-        let job = find(&page.view, &selector)?;
+        let whole = self.find(&page.view, &selector).await?;
+        let job = whole.job();
         let wanted = |task: TaskIndex, state: TaskState| {
             (states.is_empty() || states.contains(&state))
                 && only.as_ref().is_none_or(|only| only.contains(task))
@@ -135,8 +163,10 @@ impl Jobs for JobsService {
         let first = TaskIndex(u32::try_from(page.position).unwrap_or(u32::MAX));
         let (found, next) = tasks_from(job, first, size, wanted);
         let pids = self.pids(job, &found).await;
-        let tasks =
-            found.iter().zip(pids).map(|((index, task), pid)| show::task(&page.view, *index, task, pid));
+        let tasks = found
+            .iter()
+            .zip(pids)
+            .map(|((index, task), pid)| show::task(|id| whole.node_name(&page.view, id), *index, task, pid));
         Ok(Response::new(v1::ListTasksReply {
             revision: page.view.revision().0,
             uid: Some(job.uid.into()),
@@ -155,14 +185,34 @@ impl Jobs for JobsService {
         let v1::WatchRequest { read, after_revision, job } = request.into_inner();
         let view = self.0.reads.view(read.as_ref()).await?;
         let job = match job {
-            Some(job) => Some(find(&view, &show::selector(Some(job))?)?.uid),
+            Some(job) => Some(self.find(&view, &show::selector(Some(job))?).await?),
             None => None,
         };
-        Ok(Response::new(Box::pin(watch(self.0.published.clone(), &view, after_revision, job))))
+        Ok(Response::new(Box::pin(watch(self.0.published.clone(), &view, after_revision, job.as_ref()))))
     }
 }
 
 impl JobsService {
+    /// The job that a selector means: in the view, or else in the history as that view may see it. A name that was used
+    /// again means its newest job, and that is the one in the view.
+    async fn find<'v>(&self, view: &'v Cell, selector: &JobSelector) -> Result<Found<'v>, Status> {
+        let missing = match find(view, selector) {
+            Ok(job) => return Ok(Found::Live(job)),
+            Err(missing) => missing,
+        };
+        let retired = self.0.history.find(selector, view.revision()).await?;
+        retired.map(Found::Retired).ok_or(missing)
+    }
+
+    /// The finished job that the cell no longer knew when it refused a command as not found.
+    async fn retired(&self, refused: Status, selector: &JobSelector) -> Result<Arc<RetiredJob>, Status> {
+        if refused.code() != tonic::Code::NotFound {
+            return Err(refused);
+        }
+        let view = self.0.published.view().revision();
+        self.0.history.find(selector, view).await?.ok_or(refused)
+    }
+
     /// A job is validated before it is proposed, against the view's limits; apply checks again against its own.
     /// The retry of a request that has its answer goes through all the same: the limits may have changed since, the
     /// answer has not.
@@ -193,7 +243,7 @@ impl JobsService {
     async fn page(&self, token: &[u8], read: Option<&v1::ReadOptions>) -> Result<Page, Status> {
         match self.0.pages.find(token)? {
             Some(page) => Ok(page),
-            None => Ok(Page { view: self.0.reads.view(read).await?, position: 0 }),
+            None => Ok(Page::first(self.0.reads.view(read).await?)),
         }
     }
 
@@ -218,8 +268,38 @@ impl JobsService {
     }
 }
 
-fn position(page: &Page) -> usize {
-    usize::try_from(page.position).unwrap_or(usize::MAX)
+/// Up to `size` wanted jobs of view and history, newest first, each with whether it retired; and the job after which the
+/// next page goes on, where there may be one.
+fn merged<'p>(
+    view: &'p Cell,
+    before: Option<JobUid>,
+    retired: &'p RetiredPage,
+    size: usize,
+    wanted: impl Fn(&Job) -> bool,
+) -> (Vec<(&'p Job, bool)>, Option<JobUid>) {
+    // Below it the history was not looked at, so nothing from there may be shown yet.
+    let shown = |job: &&Job| {
+        before.is_none_or(|before| job.uid < before)
+            && retired.down_to.is_none_or(|down_to| job.uid >= down_to)
+    };
+    let mut live = view.jobs().rev().filter(shown).filter(|job| wanted(job)).peekable();
+    let mut ended = retired.jobs.iter().map(|job| job.job()).filter(|job| wanted(job)).peekable();
+    let mut page: Vec<(&Job, bool)> = Vec::new();
+    loop {
+        let retired_next = match (live.peek(), ended.peek()) {
+            (Some(live), Some(ended)) => ended.uid > live.uid,
+            (live, ended) => live.is_none() && ended.is_some(),
+        };
+        let next = if retired_next { ended.next() } else { live.next() };
+        match next {
+            None => return (page, retired.down_to),
+            Some(_) if page.len() == size => {
+                let last = page.last().map(|(job, _)| job.uid);
+                return (page, last);
+            }
+            Some(job) => page.push((job, retired_next)),
+        }
+    }
 }
 
 /// Up to `size` wanted tasks from an index on, and where the next page begins.

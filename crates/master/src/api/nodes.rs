@@ -29,7 +29,7 @@ impl Nodes for NodesService {
         let size = pages::size(request.page_size, NODES_PER_PAGE, NODES_PER_PAGE_MAX)?;
         let page = match self.0.pages.find(&request.page_token)? {
             Some(page) => page,
-            None => Page { view: self.0.reads.view(request.read.as_ref()).await?, position: 0 },
+            None => Page::first(self.0.reads.view(request.read.as_ref()).await?),
         };
         let links = self.0.links().await;
         let by_name: BTreeMap<_, _> = page.view.nodes().map(|node| (&node.name, node)).collect();

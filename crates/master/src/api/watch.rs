@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use paceline_api::v1::event::Happened;
 use paceline_api::v1::{self, watch_reply::Message};
-use paceline_cell::Cell;
+use paceline_cell::{Cell, RetiredJob};
 use paceline_types::{JobUid, Revision};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use crate::history::Found;
 use crate::published::Published;
 use crate::show;
 
@@ -27,15 +29,41 @@ pub(super) fn watch(
     published: Arc<Published>,
     view: &Cell,
     after_revision: u64,
-    job: Option<JobUid>,
+    job: Option<&Found<'_>>,
 ) -> impl Stream<Item = Result<v1::WatchReply, Status>> + Send + 'static {
     let seen = if after_revision == 0 { view.revision() } else { Revision(after_revision) };
     let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
+    let end = match job {
+        Some(Found::Retired(retired)) if after_revision == 0 => end_of(retired),
+        _ => Vec::new(),
+    };
+    let job = job.map(|job| job.job().uid);
     tokio::spawn(async move {
         // A watcher that went away is no error: the stream ends.
-        let _ = Watcher { published, job, seen, sender }.run().await;
+        let _ = Watcher { published, job, seen, sender }.run(end).await;
     });
     ReceiverStream::new(receiver)
+}
+
+/// How a job ended that retired before the watch began. Whoever watches from now on would otherwise wait for ever for
+/// an end that has been; whoever resumes after a revision gets it from the ring, or is told to list again.
+fn end_of(retired: &RetiredJob) -> Vec<v1::WatchReply> {
+    let job = retired.job();
+    let uid = Some(job.uid.into());
+    let ended = job.ended.unwrap_or(retired.retired()).0;
+    let state = v1::JobState::from(job.state).into();
+    let change = |revision, happened| {
+        Message::Change(v1::Change {
+            revision,
+            events: vec![v1::Event { ordinal: 0, happened: Some(happened) }],
+        })
+    };
+    let messages = [
+        Message::Progress(v1::Progress { revision: ended.saturating_sub(1) }),
+        change(ended, Happened::JobEnded(v1::JobEnded { job: uid, state })),
+        change(retired.retired().0, Happened::JobRetired(v1::JobRetired { job: uid })),
+    ];
+    messages.into_iter().map(|message| v1::WatchReply { message: Some(message) }).collect()
 }
 
 struct Watcher {
@@ -50,8 +78,11 @@ struct Watcher {
 struct Gone;
 
 impl Watcher {
-    async fn run(mut self) -> Result<(), Gone> {
+    async fn run(mut self, end: Vec<v1::WatchReply>) -> Result<(), Gone> {
         let mut revisions = self.published.subscribe();
+        for reply in end {
+            self.sender.send(Ok(reply)).await.map_err(|_| Gone)?;
+        }
         // First where the watch begins: the caller can resume from it whatever happens next.
         self.send(Message::Progress(v1::Progress { revision: self.seen.0 })).await?;
         loop {

@@ -58,6 +58,8 @@ pub(crate) enum Purpose {
     Assign(Vec<ProposalId>),
     /// To move the cell clock.
     Tick,
+    /// To hand finished jobs to the history.
+    Retire,
 }
 
 /// A proposal that has its answer.

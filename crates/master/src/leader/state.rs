@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::assigned::AssignedView;
 use super::event::{LinkEvent, LinkStream, Purpose, ReportKey, Settled};
 use super::proposals::{Draft, assign_bytes, cut, first_cut, report_bytes, spawn};
+use super::retire::Retirement;
 use super::{LinksAnswer, NodeLink};
 use crate::proposer::Proposer;
 use crate::published::Published;
@@ -50,6 +51,7 @@ pub(crate) struct Leading {
     /// When the last tick was proposed; nothing before the first, whose step is zero.
     last_tick_ms: Option<u64>,
     ticking: bool,
+    retirement: Retirement,
 }
 
 impl Leading {
@@ -68,6 +70,7 @@ impl Leading {
             reporting: false,
             last_tick_ms: None,
             ticking: false,
+            retirement: Retirement::default(),
         }
     }
 
@@ -103,6 +106,15 @@ impl Leading {
     pub(crate) fn on_timer(&mut self, view: &Cell, now_ms: u64) {
         self.tell(HubEvent::Timer, view, now_ms);
         self.tick(view, now_ms);
+        self.retire(view, now_ms);
+    }
+
+    /// Hands finished jobs to the history.
+    fn retire(&mut self, view: &Cell, now_ms: u64) {
+        if let Some(jobs) = self.retirement.next(view, now_ms) {
+            let commands = vec![CommandBody::Retire { jobs }];
+            self.drafts.push(Draft { purpose: Purpose::Retire, commands });
+        }
     }
 
     /// Moves the cell clock by the monotonic time since the last tick was proposed, while anything can expire.
@@ -287,6 +299,11 @@ impl Leading {
         };
         match settled.purpose {
             Purpose::Tick => self.ticking = false,
+            Purpose::Retire => {
+                self.retirement.settled();
+                // More may wait, and the timer alone would be too slow under pressure.
+                self.retire(view, now_ms);
+            }
             Purpose::RemoveShard => {}
             Purpose::Shard { link } => {
                 if let Some(Reply::Refused(refusal)) = proposed.replies.first() {
@@ -345,6 +362,7 @@ impl Leading {
                 self.passed = None;
             }
             Purpose::Tick => self.ticking = false,
+            Purpose::Retire => self.retirement.settled(),
             Purpose::Reports(_) => self.reporting = false,
             _ => {}
         }

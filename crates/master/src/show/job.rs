@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use paceline_api::{JobRef, v1};
-use paceline_cell::{Cell, Job, JobSelector, TaskView};
+use paceline_cell::{Job, JobSelector, TaskView};
 use paceline_schedule::Waiting;
-use paceline_types::{ExitStatus, Reason, TaskIndex, TaskState};
+use paceline_types::{ExitStatus, NodeId, Reason, Revision, TaskIndex, TaskState};
 use tonic::Status;
 
 use crate::refuse;
@@ -19,8 +19,8 @@ pub(crate) fn selector(job: Option<v1::JobSelector>) -> Result<JobSelector, Stat
     })
 }
 
-/// A job as it is; `with_spec` where one job was asked for.
-pub(crate) fn job_status(view: &Cell, job: &Job, with_spec: bool) -> v1::JobStatus {
+/// A job as it is in a view of this revision, or was when it retired before; `with_spec` where one job was asked for.
+pub(crate) fn job_status(view: Revision, job: &Job, retired: bool, with_spec: bool) -> v1::JobStatus {
     let count = |state| job.count(state);
     let ended = job.ended;
     let (exit_codes, reasons) = ends(job);
@@ -28,7 +28,7 @@ pub(crate) fn job_status(view: &Cell, job: &Job, with_spec: bool) -> v1::JobStat
         name: job.name.to_string(),
         uid: Some(job.uid.into()),
         state: v1::JobState::from(job.state).into(),
-        revision: view.revision().0,
+        revision: view.0,
         tasks: Some(v1::TaskCounts {
             pending: count(TaskState::Pending),
             assigned: count(TaskState::Assigned),
@@ -46,7 +46,7 @@ pub(crate) fn job_status(view: &Cell, job: &Job, with_spec: bool) -> v1::JobStat
         spec: with_spec.then(|| (&*job.spec).into()),
         submitted_revision: job.submitted().0,
         ended_revision: ended.map(|revision| revision.0),
-        retired: false,
+        retired,
         reason: v1::Reason::from(job.stop_reason).into(),
         waiting: None,
     }
@@ -88,10 +88,14 @@ fn ends(job: &Job) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
     (codes, reasons)
 }
 
-/// A task as it is.
-pub(crate) fn task(view: &Cell, index: TaskIndex, task: &TaskView, pid: Option<u32>) -> v1::Task {
-    let node =
-        task.node.map(|id| view.node(id).map_or_else(|| format!("#{id}"), |node| node.name.to_string()));
+/// A task as it is; a node that nobody knows the name of any more is shown by its number.
+pub(crate) fn task(
+    node_name: impl FnOnce(NodeId) -> Option<String>,
+    index: TaskIndex,
+    task: &TaskView,
+    pid: Option<u32>,
+) -> v1::Task {
+    let node = task.node.map(|id| node_name(id).unwrap_or_else(|| format!("#{id}")));
     let (exit_code, signal) = match task.status {
         Some(ExitStatus::Code(code)) => (Some(code), None),
         Some(ExitStatus::Signal(signal)) => (None, Some(signal)),

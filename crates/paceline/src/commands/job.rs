@@ -29,7 +29,7 @@ pub async fn run(command: JobCommand, options: &CellOptions) -> Result<ExitCode>
         }
         JobCommand::List { states } => {
             let states = states.into_iter().map(|state| v1::JobState::from(state).into()).collect();
-            let request = v1::ListJobsRequest { states, ..v1::ListJobsRequest::default() };
+            let request = v1::ListJobsRequest { states, retired: true, ..v1::ListJobsRequest::default() };
             let jobs = connect::client(options).await?.jobs().list(request).await?;
             let row = |job: &v1::JobStatus| {
                 let tasks = job.tasks.unwrap_or_default();

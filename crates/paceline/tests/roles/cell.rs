@@ -175,7 +175,9 @@ impl TestCell {
             log: Default::default(),
         };
         let peer_connector = Arc::new(TlsConnector::new(peer));
-        let parts = MasterParts { disk, api_listener, peer_listener, peer_connector, credentials: own };
+        let history = Arc::new(paceline_replica::MemoryHistory::new());
+        let parts =
+            MasterParts { disk, history, api_listener, peer_listener, peer_connector, credentials: own };
         let left = self.left();
         self.running.spawn(async move { paceline_master::run(config, parts, left).await.unwrap() });
         Master { api, peer: peer_port }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::Me;
 use super::check::{Caller, Refusal, check};
+use crate::fatal::FatalHandler;
 use crate::member::Member;
 use crate::raft::{LogId, Raft, Snapshot, TypeConfig};
 use crate::snapshot::{Incoming, SnapshotFolder, TransferError};
@@ -42,6 +43,7 @@ pub struct PeerHandler {
     raft: Raft,
     incoming: Arc<Mutex<Incoming>>,
     execution: Execution,
+    fatal: FatalHandler,
 }
 
 type Handled<T> = Result<T, HandleError>;
@@ -54,8 +56,14 @@ fn stopped(error: impl std::fmt::Display) -> HandleError {
 }
 
 impl PeerHandler {
-    pub fn new(me: Me, raft: Raft, folder: Arc<SnapshotFolder>, execution: Execution) -> Self {
-        Self { me, raft, incoming: Arc::new(Mutex::new(Incoming::new(folder))), execution }
+    pub fn new(
+        me: Me,
+        raft: Raft,
+        folder: Arc<SnapshotFolder>,
+        execution: Execution,
+        fatal: FatalHandler,
+    ) -> Self {
+        Self { me, raft, incoming: Arc::new(Mutex::new(Incoming::new(folder))), execution, fatal }
     }
 
     fn check(&self, addressing: Option<&proto::Addressing>, caller: &Caller) -> Result<(), Refusal> {
@@ -142,20 +150,28 @@ impl PeerHandler {
         self.check(request.addressing.as_ref(), caller)?;
         let key = request.key.ok_or(Malformed { field: "key", problem: "missing" })?;
         match request.step.ok_or(Malformed { field: "step", problem: "missing" })? {
-            Step::Offer(_) => self.receive(move |incoming| incoming.offer(key)).await,
-            Step::Chunk(chunk) => self.receive(move |incoming| incoming.chunk(&key, &chunk)).await,
+            Step::Offer(_) => {
+                self.receive(move |incoming| Ok((incoming.offer(key)?, incoming.begin_history()?))).await
+            }
+            Step::History(rows) => self.receive(move |incoming| Ok((0, incoming.history(&key, rows)?))).await,
+            Step::Chunk(chunk) => self.receive(move |incoming| Ok((incoming.chunk(&key, &chunk)?, 0))).await,
             Step::Install(install) => self.install(key, install).await,
         }
     }
 
     async fn receive(
         &self,
-        step: impl FnOnce(&mut Incoming) -> Result<u64, TransferError> + Send + 'static,
+        step: impl FnOnce(&mut Incoming) -> Result<(u64, u64), TransferError> + Send + 'static,
     ) -> Handled<proto::SnapshotResponse> {
         let incoming = self.incoming.clone();
         let received = worker::blocking(self.execution, move || step(&mut incoming.lock())).await;
-        let received_bytes = received.ok_or_else(|| stopped("receiving a snapshot panicked"))??;
-        Ok(proto::SnapshotResponse { received_bytes, vote: None })
+        let received = received.ok_or_else(|| stopped("receiving a snapshot panicked"))?;
+        if let Err(TransferError::Disk(error)) = &received {
+            // What the disk holds after a failed write or sync is not known, and the history is believed later.
+            self.fatal.call(&format!("a snapshot cannot be received: {error}"));
+        }
+        let (received_bytes, history_watermark) = received?;
+        Ok(proto::SnapshotResponse { received_bytes, vote: None, history_watermark })
     }
 
     async fn install(
@@ -171,7 +187,11 @@ impl PeerHandler {
         let file = file.ok_or_else(|| stopped("checking a snapshot panicked"))??;
         let snapshot = Snapshot { meta: file.meta().clone(), snapshot: Arc::new(file) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
-        Ok(proto::SnapshotResponse { received_bytes, vote: Some(wire::vote(&response.vote)) })
+        Ok(proto::SnapshotResponse {
+            received_bytes,
+            vote: Some(wire::vote(&response.vote)),
+            history_watermark: 0,
+        })
     }
 }
 

@@ -24,6 +24,7 @@ use openraft::{OptionalSend, network};
 use super::check::address;
 use super::client::{Answers, PeerClient, PeerError, PeerTransport};
 use super::{Me, transfer};
+use crate::history::HistorySource;
 use crate::member::Member;
 use crate::raft::{Snapshot, TypeConfig, Vote};
 use crate::snapshot::SnapshotFile;
@@ -40,12 +41,14 @@ pub struct NetworkFactory {
     me: Me,
     transport: Arc<dyn PeerTransport>,
     stall: Duration,
+    history: HistorySource,
 }
 
 impl NetworkFactory {
-    /// `stall` is how long an append may stay unanswered on a stream before the stream is given up.
-    pub fn new(me: Me, transport: Arc<dyn PeerTransport>, stall: Duration) -> Self {
-        Self { me, transport, stall }
+    /// `stall` is how long an append may stay unanswered on a stream before the stream is given up; `history` is what
+    /// goes with snapshots.
+    pub fn new(me: Me, transport: Arc<dyn PeerTransport>, stall: Duration, history: HistorySource) -> Self {
+        Self { me, transport, stall, history }
     }
 }
 
@@ -55,7 +58,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
     async fn new_client(&mut self, target: u64, member: &Member) -> Network {
         let member = Member { raft_id: target, ..member.clone() };
         let client = self.transport.client(&member);
-        Network { me: self.me.clone(), member, client, stall: self.stall }
+        Network { me: self.me.clone(), member, client, stall: self.stall, history: self.history.clone() }
     }
 }
 
@@ -65,6 +68,7 @@ pub struct Network {
     member: Member,
     client: Arc<dyn PeerClient>,
     stall: Duration,
+    history: HistorySource,
 }
 
 impl Network {
@@ -233,8 +237,9 @@ impl RaftNetworkV2<TypeConfig> for Network {
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let deadline = option.soft_ttl();
-        let sending =
-            transfer::send(self.client.as_ref(), &self.me, &self.member, vote, &snapshot.snapshot, deadline);
+        let client = self.client.as_ref();
+        let file = &snapshot.snapshot;
+        let sending = transfer::send(client, &self.me, &self.member, vote, file, &self.history, deadline);
         let sent = tokio::select! {
             biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
@@ -337,7 +342,8 @@ mod tests {
         let transport = Arc::new(LocalTransport::new().from("m1"));
         let stall = Duration::from_secs(1);
         let member = Member { name: "m2".into(), raft_id: 2, ..Member::default() };
-        let mut network = NetworkFactory::new(me, transport, stall).new_client(2, &member).await;
+        let history = HistorySource::new(Arc::new(crate::MemoryHistory::new()), crate::Execution::Tasks);
+        let mut network = NetworkFactory::new(me, transport, stall, history).new_client(2, &member).await;
         let option = || RPCOption::new(stall);
         assert!(network.stream_append(pending(), option()).now_or_never().is_none());
         let request = AppendEntriesRequest {

@@ -1,4 +1,5 @@
-//! Sending a snapshot: offer it, go on from where the receiver is, install. A retry resumes.
+//! Sending a snapshot: offer it, send the history that the receiver lacks, go on from where it is, install. A retry
+//! resumes.
 
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use super::check::address;
 use super::client::{PeerClient, PeerError};
 use crate::config::SNAPSHOT_TRANSFER_CHUNK_BYTES;
 use crate::disk::DiskError;
+use crate::history::HistorySource;
 use crate::member::Member;
 use crate::raft::Vote;
 use crate::snapshot::SnapshotFile;
 use crate::wire::proto::snapshot_request::Step;
 use crate::wire::{self, Malformed, proto};
 
-/// One piece is a megabyte written to a page cache; ten seconds mean a broken network or disk.
+/// One piece is a megabyte written to a page cache, or synced to the history; ten seconds mean a broken network or disk.
 const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A transfer that ended early.
@@ -37,6 +39,7 @@ pub async fn send(
     member: &Member,
     vote: Vote,
     snapshot: &SnapshotFile,
+    history: &HistorySource,
     install_deadline: Duration,
 ) -> Result<Vote, SendError> {
     let key = proto::SnapshotKey {
@@ -51,7 +54,20 @@ pub async fn send(
         step: Some(step),
     };
     let offer = request(Step::Offer(proto::SnapshotOffer {}));
-    let mut offset_bytes = client.snapshot(offer, CHUNK_DEADLINE).await?.received_bytes;
+    let offered = client.snapshot(offer, CHUNK_DEADLINE).await?;
+    let upto = snapshot.meta().last_log_id.map_or(0, |id| id.index());
+    let mut watermark = offered.history_watermark;
+    let mut shipment = history.shipment(watermark, upto);
+    while watermark < upto {
+        let rows = shipment.next().await?;
+        let last = rows.watermark >= upto;
+        watermark = client.snapshot(request(Step::History(rows)), CHUNK_DEADLINE).await?.history_watermark;
+        if last {
+            // Whoever still has not enough refuses the installation, and says so.
+            break;
+        }
+    }
+    let mut offset_bytes = offered.received_bytes;
     while offset_bytes < snapshot.length_bytes() {
         let content = snapshot.read_at(offset_bytes, SNAPSHOT_TRANSFER_CHUNK_BYTES)?;
         let chunk = proto::SnapshotChunk { offset_bytes, checksum: crc32c::crc32c(&content), content };

@@ -1,4 +1,5 @@
-//! Keeping the log short: a snapshot after so many bytes, then a purge that leaves a tail.
+//! Keeping the log short: a snapshot after so many bytes, then a purge that leaves a tail. Only what is behind a current
+//! snapshot is purged, and a snapshot becomes current only when the history's watermark has reached it.
 //!
 //! By bytes, because what counts is how long a cold start replays, and entries differ by a factor of ten thousand.
 

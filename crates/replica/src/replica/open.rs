@@ -12,6 +12,7 @@ use super::propose::Admission;
 use super::{Inner, Replica, compaction, read, status};
 use crate::config::{ReplicaConfig, Timings};
 use crate::disk::Disk;
+use crate::history::{History, HistorySource};
 use crate::log::{DiskOwner, LogOptions, LogStore, LogView};
 use crate::machine::{MachineHandle, MachineStore, StateMachine};
 use crate::peer::{GrpcTransport, Me, NetworkFactory, PeerHandler, PeerTransport};
@@ -32,25 +33,28 @@ const ENTRIES_PER_REQUEST: u64 = 4096;
 const KEEP_ALL_ENTRIES: u64 = u64::MAX / 2;
 
 impl Replica {
-    /// Opens the replica on its disk and joins its peers through `connector`, which holds the peer CA's credentials.
+    /// Opens the replica on its disk and its history, and joins its peers through `connector`, which holds the peer CA's
+    /// credentials.
     pub async fn open(
         config: ReplicaConfig,
         disk: Arc<dyn Disk>,
+        history: Arc<dyn History>,
         machine: impl StateMachine,
         connector: Arc<dyn Connector>,
     ) -> Result<Replica, OpenError> {
-        Self::open_with(config, disk, machine, Arc::new(GrpcTransport::new(connector))).await
+        Self::open_with(config, disk, history, machine, Arc::new(GrpcTransport::new(connector))).await
     }
 
     /// Like [`Replica::open`] over any transport.
     pub async fn open_with(
         config: ReplicaConfig,
         disk: Arc<dyn Disk>,
+        history: Arc<dyn History>,
         machine: impl StateMachine,
         transport: Arc<dyn PeerTransport>,
     ) -> Result<Replica, OpenError> {
         let raft_config = Arc::new(raft_config(&config)?);
-        let (snapshots, store) = open_disk(&config, disk).await?;
+        let (snapshots, store) = open_disk(&config, disk, history.clone()).await?;
         let log = store.view();
         let me = Me {
             cell: config.cell.clone(),
@@ -61,13 +65,15 @@ impl Replica {
         let machine = MachineHandle::start(Box::new(machine), config.execution, config.fatal.clone());
         recover(&machine, &snapshots, &log).await?;
 
+        let history = HistorySource::new(history, config.execution);
         let stall = Duration::from_millis(config.timings.election_max_ms * 2);
-        let network = NetworkFactory::new(me.clone(), transport.clone(), stall);
+        let network = NetworkFactory::new(me.clone(), transport.clone(), stall, history);
         let (execution, abort) = (config.execution, config.fatal.clone());
         let machine = MachineStore::new(machine, snapshots.clone(), log.clone(), execution, abort);
         let raft = Raft::new(config.raft_id, raft_config, network, store, machine).await;
         let raft = raft.map_err(|e| OpenError::Raft(e.to_string()))?;
-        let handler = PeerHandler::new(me.clone(), raft.clone(), snapshots.clone(), config.execution);
+        let handler =
+            PeerHandler::new(me.clone(), raft.clone(), snapshots.clone(), execution, config.fatal.clone());
         let (status, fatal) = status::follow(&raft);
         let compaction = compaction::start(raft.clone(), log.clone(), snapshots.clone(), &config);
         let reads = read::start(raft.clone());
@@ -93,6 +99,7 @@ impl Replica {
 async fn open_disk(
     config: &ReplicaConfig,
     disk: Arc<dyn Disk>,
+    history: Arc<dyn History>,
 ) -> Result<(Arc<SnapshotFolder>, LogStore), OpenError> {
     let cell = config.cell.clone();
     let identity = DiskOwner { cell: cell.clone(), name: config.name.clone(), raft_id: config.raft_id };
@@ -104,7 +111,7 @@ async fn open_disk(
         // The log first: it knows whose disk this is.
         let options = LogOptions { identity, memory_tail_bytes, any_first_index: false, execution, fatal };
         let log = LogStore::open(disk.clone(), options)?;
-        let snapshots = SnapshotFolder::open(disk, &cell)?;
+        let snapshots = SnapshotFolder::open(disk, history, &cell)?;
         Ok::<_, OpenError>((Arc::new(snapshots), log))
     });
     opened.await.unwrap_or_else(|| Err(OpenError::Replay("reading the disk panicked".into())))

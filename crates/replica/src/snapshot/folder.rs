@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::format::{ChunkWriter, SnapshotFile, write_header};
 use super::{SnapshotError, name};
 use crate::disk::{Disk, DiskError, DiskFile, Folder};
+use crate::history::{History, Keep};
 use crate::machine::FrozenState;
 use crate::raft::{LogId, SnapshotMeta};
 
@@ -16,29 +17,41 @@ const COPY_BYTES: usize = 1024 * 1024;
 /// The folder and what is in it.
 pub struct SnapshotFolder {
     disk: Arc<dyn Disk>,
+    history: Arc<dyn History>,
     cell: String,
     current: Mutex<Option<Arc<SnapshotFile>>>,
 }
 
 impl SnapshotFolder {
     /// Removes what a crash left half-written and finds the newest snapshot. Its chunks are checked when it is restored.
-    pub fn open(disk: Arc<dyn Disk>, cell: &str) -> Result<Self, SnapshotError> {
+    /// The history must reach to where it ends: the log up to there may be purged.
+    pub fn open(disk: Arc<dyn Disk>, history: Arc<dyn History>, cell: &str) -> Result<Self, SnapshotError> {
         let names = disk.list(Folder::Snapshots)?;
         for unfinished in names.iter().filter(|name| name::is_unfinished(name)) {
             disk.remove(Folder::Snapshots, unfinished)?;
         }
         let newest = names.iter().filter(|name| name::is_complete(name)).max().cloned();
-        let folder = Self { disk, cell: cell.to_owned(), current: Mutex::new(None) };
+        let folder = Self { disk, history, cell: cell.to_owned(), current: Mutex::new(None) };
         if let Some(newest) = newest {
             let snapshot = folder.open_file(&newest)?;
             if name::complete(snapshot.meta().last_log_id) != newest {
                 let problem = "its name and its header disagree".into();
                 return Err(SnapshotError::Damaged { file: snapshot.place().to_owned(), problem });
             }
+            let (upto, watermark) = (index_of(snapshot.meta()), folder.history.watermark()?);
+            if watermark < upto {
+                let file = snapshot.place().to_owned();
+                return Err(SnapshotError::HistoryBehind { file, upto, watermark });
+            }
             *folder.current.lock() = Some(Arc::new(snapshot));
             folder.remove_superseded()?;
         }
         Ok(folder)
+    }
+
+    /// The history that the snapshots refer to.
+    pub fn history(&self) -> &Arc<dyn History> {
+        &self.history
     }
 
     /// The snapshot that a restart begins from and that followers get.
@@ -51,7 +64,7 @@ impl SnapshotFolder {
         self.current().and_then(|file| file.meta().last_log_id).map(|id| id.index())
     }
 
-    /// Writes a frozen state and makes it current.
+    /// Writes a frozen state and makes it current, once everything that it refers to is durable.
     pub fn build(
         &self,
         meta: SnapshotMeta,
@@ -68,7 +81,10 @@ impl SnapshotFolder {
         }
         chunks.finish()?;
         file.sync()?;
+        // All that retired up to here is durable once it is settled; from then on the watermark may say so. It comes before
+        // the rename: the log is purged only behind a snapshot that is current, so never beyond the watermark.
         state.settle()?;
+        self.history.put(&[], index_of(&meta), &Keep::ALL)?;
         self.publish(&temporary, meta.last_log_id)?;
         self.remove_superseded()?;
         self.current().ok_or_else(|| SnapshotError::Refused("it disappeared while it was published".into()))
@@ -147,4 +163,9 @@ impl SnapshotFolder {
         }
         Ok(snapshot)
     }
+}
+
+/// Where a snapshot ends.
+fn index_of(meta: &SnapshotMeta) -> u64 {
+    meta.last_log_id.map_or(0, |id| id.index())
 }

@@ -1,12 +1,14 @@
 //! Receiving a snapshot: in pieces, resumable by offset for as long as sender and file stay the same.
 //!
-//! One transfer at a time; another sender or another file replaces it. A restart forgets it.
+//! One transfer at a time; another sender or another file replaces it. A restart forgets it. The history that belongs to
+//! the snapshot comes with it, see `history/shipping`; without it the file is not handed on.
 
 use std::sync::Arc;
 
 use super::folder::SnapshotFolder;
 use super::{SnapshotError, SnapshotFile};
 use crate::disk::{DiskError, DiskFile};
+use crate::history::HistoryIntake;
 use crate::raft::LogId;
 use crate::wire::{self, proto};
 
@@ -42,6 +44,25 @@ pub enum TransferError {
         /// What was announced.
         length_bytes: u64,
     },
+    /// The history up to the snapshot is not here.
+    #[error(
+        "the history here reaches to revision {watermark}; the snapshot ends at {upto}: send the history first"
+    )]
+    HistoryBehind {
+        /// Up to where it is here.
+        watermark: u64,
+        /// Up to where it must be.
+        upto: u64,
+    },
+    /// Rows or a watermark above the snapshot that they belong to.
+    #[error("the history goes beyond revision {upto}, where the snapshot ends")]
+    HistoryBeyond {
+        /// Where the snapshot ends.
+        upto: u64,
+    },
+    /// A piece of a large row that does not continue the one before.
+    #[error("a piece of history does not fit what came before; offer the snapshot again")]
+    HistoryPiece,
     /// The complete file is not a valid snapshot.
     #[error(transparent)]
     Invalid(#[from] SnapshotError),
@@ -50,6 +71,7 @@ pub enum TransferError {
 /// The transfer under way, if any.
 pub struct Incoming {
     folder: Arc<SnapshotFolder>,
+    history: HistoryIntake,
     transfer: Option<Transfer>,
 }
 
@@ -72,7 +94,8 @@ fn last_of(key: &proto::SnapshotKey) -> Option<LogId> {
 impl Incoming {
     /// Nothing under way.
     pub fn new(folder: Arc<SnapshotFolder>) -> Self {
-        Self { folder, transfer: None }
+        let history = HistoryIntake::new(folder.history().clone());
+        Self { folder, history, transfer: None }
     }
 
     /// Begins a transfer or finds it again; returns the offset to go on from.
@@ -110,7 +133,24 @@ impl Incoming {
         Ok(transfer.received_bytes)
     }
 
-    /// Ends the transfer: the file is whole, durable and checked, and not yet current.
+    /// Up to where the history is here, as a shipment of it begins.
+    pub fn begin_history(&mut self) -> Result<u64, TransferError> {
+        Ok(self.history.begin()?)
+    }
+
+    /// Takes history that belongs to the snapshot of this key; the answer is up to where it is here now.
+    pub fn history(
+        &mut self,
+        key: &proto::SnapshotKey,
+        rows: proto::HistoryRows,
+    ) -> Result<u64, TransferError> {
+        if self.transfer.as_ref().is_none_or(|transfer| transfer.key != *key) {
+            return Err(TransferError::NotOffered);
+        }
+        self.history.take(rows, last_of(key).map_or(0, |id| id.index()))
+    }
+
+    /// Ends the transfer: the file is whole, durable and checked, its history is here, and it is not yet current.
     pub fn finish(&mut self, key: &proto::SnapshotKey) -> Result<SnapshotFile, TransferError> {
         let transfer = self.transfer.take_if(|transfer| transfer.key == *key);
         let transfer = transfer.ok_or(TransferError::NotOffered)?;
@@ -118,6 +158,12 @@ impl Incoming {
         if received_bytes != length_bytes {
             self.transfer = Some(transfer);
             return Err(TransferError::Incomplete { received_bytes, length_bytes });
+        }
+        let watermark = self.folder.history().watermark()?;
+        let upto = last_of(key).map_or(0, |id| id.index());
+        if watermark < upto {
+            self.transfer = Some(transfer);
+            return Err(TransferError::HistoryBehind { watermark, upto });
         }
         transfer.file.sync()?;
         Ok(self.folder.open_incoming(transfer.last())?)

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::disk::{Disk, Folder, MemoryDisk};
+use crate::history::{History, Keep, MemoryHistory};
 use crate::machine::FrozenState;
 use crate::member::Member;
 use crate::raft::{Membership, SnapshotMeta, StoredMembership, log_id};
@@ -28,7 +29,13 @@ fn meta(term: u64, index: u64) -> SnapshotMeta {
 }
 
 fn folder(disk: &MemoryDisk) -> Arc<SnapshotFolder> {
-    Arc::new(SnapshotFolder::open(Arc::new(disk.clone()), "c").unwrap())
+    with_history(disk, &MemoryHistory::new())
+}
+
+/// A folder whose history reaches far enough for every snapshot here.
+fn with_history(disk: &MemoryDisk, history: &MemoryHistory) -> Arc<SnapshotFolder> {
+    history.put(&[], 9, &Keep::ALL).unwrap();
+    Arc::new(SnapshotFolder::open(Arc::new(disk.clone()), Arc::new(history.clone()), "c").unwrap())
 }
 
 fn contents(file: &SnapshotFile) -> Vec<Bytes> {
@@ -97,7 +104,9 @@ fn empty_and_oversized_chunks_are_refused() {
 fn snapshot_of_another_cell_is_refused() {
     let disk = MemoryDisk::new();
     folder(&disk).build(meta(1, 5), Box::new(Chunks(vec!["x"]))).unwrap();
-    let refused = SnapshotFolder::open(Arc::new(disk), "d").err().expect("another cell is refused");
+    let history = Arc::new(MemoryHistory::new());
+    history.put(&[], 5, &Keep::ALL).unwrap();
+    let refused = SnapshotFolder::open(Arc::new(disk), history, "d").err().expect("another cell is refused");
     assert!(matches!(refused, SnapshotError::OtherCell { .. }));
 }
 
@@ -171,4 +180,46 @@ fn another_offer_replaces_the_transfer() {
     incoming.chunk(&first, &piece(&file, 0, 20)).unwrap();
     assert_eq!(incoming.offer(second).unwrap(), 0);
     assert!(matches!(incoming.chunk(&first, &piece(&file, 20, 20)), Err(TransferError::NotOffered)));
+}
+
+#[test]
+fn built_snapshot_raises_the_watermark_before_it_is_current_and_an_unsettled_one_does_not() {
+    let (disk, history) = (MemoryDisk::new(), MemoryHistory::new());
+    let open = || SnapshotFolder::open(Arc::new(disk.clone()), Arc::new(history.clone()), "c");
+    open().unwrap().build(meta(1, 5), Box::new(Unsettled)).unwrap_err();
+    assert_eq!(history.watermark().unwrap(), 0);
+    open().unwrap().build(meta(1, 5), Box::new(Chunks(vec!["x"]))).unwrap();
+    assert_eq!(history.watermark().unwrap(), 5);
+    history.fail_puts();
+    open().unwrap().build(meta(1, 7), Box::new(Chunks(vec!["y"]))).unwrap_err();
+    assert_eq!(open().unwrap().current_index(), Some(5));
+}
+
+#[test]
+fn snapshot_above_the_history_is_refused() {
+    let disk = MemoryDisk::new();
+    folder(&disk).build(meta(1, 5), Box::new(Chunks(vec!["x"]))).unwrap();
+    let history = Arc::new(MemoryHistory::new());
+    let refused = SnapshotFolder::open(Arc::new(disk), history, "c").err().expect("the history is behind");
+    assert!(matches!(refused, SnapshotError::HistoryBehind { upto: 5, watermark: 0, .. }));
+}
+
+#[test]
+fn received_snapshot_waits_for_its_history() {
+    let sender = folder(&MemoryDisk::new());
+    let file = sender.build(meta(2, 9), Box::new(Chunks(vec!["first"]))).unwrap();
+    let history = Arc::new(MemoryHistory::new());
+    let receiver = SnapshotFolder::open(Arc::new(MemoryDisk::new()), history.clone(), "c").unwrap();
+    let mut incoming = Incoming::new(Arc::new(receiver));
+    let key = key(&file);
+    let rows = |watermark| proto::HistoryRows { watermark, ..proto::HistoryRows::default() };
+    assert!(matches!(incoming.history(&key, rows(9)), Err(TransferError::NotOffered)));
+    incoming.offer(key.clone()).unwrap();
+    assert_eq!(incoming.begin_history().unwrap(), 0);
+    incoming.chunk(&key, &piece(&file, 0, 4096)).unwrap();
+    assert_eq!(incoming.history(&key, rows(8)).unwrap(), 8);
+    assert!(matches!(incoming.finish(&key), Err(TransferError::HistoryBehind { watermark: 8, upto: 9 })));
+    assert!(matches!(incoming.history(&key, rows(10)), Err(TransferError::HistoryBeyond { upto: 9 })));
+    assert_eq!(incoming.history(&key, rows(9)).unwrap(), 9);
+    incoming.finish(&key).unwrap();
 }

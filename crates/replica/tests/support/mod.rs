@@ -9,24 +9,55 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use paceline_replica::{
-    CommittedEntry, Disk, FrozenState, LocalTransport, Member, MemoryDisk, OpenError, Replica, ReplicaConfig,
-    ReplicaStatus, SnapshotError, StateMachine, Timings,
+    CommittedEntry, Disk, FrozenState, History, HistoryAge, HistoryRow, Keep, LocalTransport, Member,
+    MemoryDisk, MemoryHistory, OpenError, ReadLimit, Replica, ReplicaConfig, ReplicaStatus, SnapshotError,
+    StateMachine, Timings,
 };
 use parking_lot::Mutex;
 
 /// What a journal has applied and published.
 pub type Published = Arc<Mutex<Vec<(u64, Bytes)>>>;
 
+/// What is on the disks of one master.
+#[derive(Clone, Default)]
+pub struct Disks {
+    pub disk: MemoryDisk,
+    pub history: MemoryHistory,
+}
+
+impl Disks {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A crash. A put of history is synced or did not happen.
+    pub fn after_crash(&self, kept_batches: usize) -> Self {
+        Self { disk: self.disk.after_crash(kept_batches), history: self.history.clone() }
+    }
+}
+
+impl std::ops::Deref for Disks {
+    type Target = MemoryDisk;
+
+    fn deref(&self) -> &MemoryDisk {
+        &self.disk
+    }
+}
+
+/// Entries that begin so retire: they go to the history.
+pub const RETIRES: &[u8] = b"retire";
+
 /// Remembers (revision, payload); replies with the number of entries.
 #[derive(Default)]
 pub struct Journal {
     entries: Vec<(u64, Bytes)>,
     published: Published,
+    history: MemoryHistory,
 }
 
 impl Journal {
-    pub fn new() -> (Self, Published) {
-        let journal = Self::default();
+    pub fn new(history: MemoryHistory) -> (Self, Published) {
+        let journal = Self { history, ..Self::default() };
         let published = journal.published.clone();
         (journal, published)
     }
@@ -34,6 +65,11 @@ impl Journal {
 
 impl StateMachine for Journal {
     fn apply(&mut self, entry: CommittedEntry) -> Bytes {
+        if entry.payload.starts_with(RETIRES) {
+            let (key, value) = (entry.revision.to_be_bytes().to_vec().into(), entry.payload.clone());
+            let row = HistoryRow { key, name: "n".into(), revision: entry.revision, clock_ms: 0, value };
+            self.history.put(&[row], entry.revision, &Keep::ALL).expect("a history in memory takes it");
+        }
         self.entries.push((entry.revision, entry.payload));
         Bytes::from(self.entries.len().to_string())
     }
@@ -85,7 +121,7 @@ impl FrozenState for FrozenJournal {
 pub struct Master {
     pub replica: Replica,
     pub published: Published,
-    pub disk: MemoryDisk,
+    pub disks: Disks,
     pub name: String,
 }
 
@@ -94,18 +130,15 @@ pub fn config(name: &str, raft_id: u64) -> ReplicaConfig {
 }
 
 /// Opens a master on a disk and serves it on the network.
-pub async fn open(
-    net: &LocalTransport,
-    disk: &MemoryDisk,
-    config: ReplicaConfig,
-) -> Result<Master, OpenError> {
-    let (journal, published) = Journal::new();
+pub async fn open(net: &LocalTransport, disks: &Disks, config: ReplicaConfig) -> Result<Master, OpenError> {
+    let (journal, published) = Journal::new(disks.history.clone());
     let name = config.name.clone();
     let transport = Arc::new(net.from(&name));
-    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let replica = Replica::open_with(config, shared, journal, transport).await?;
+    let disk: Arc<dyn Disk> = Arc::new(disks.disk.clone());
+    let history = Arc::new(disks.history.clone());
+    let replica = Replica::open_with(config, disk, history, journal, transport).await?;
     net.serve(&name, replica.peer_handler());
-    Ok(Master { replica, published, disk: disk.clone(), name })
+    Ok(Master { replica, published, disks: disks.clone(), name })
 }
 
 impl Master {
@@ -120,16 +153,22 @@ impl Master {
         }
     }
 
-    pub async fn stop(self, net: &LocalTransport) -> MemoryDisk {
+    pub async fn stop(self, net: &LocalTransport) -> Disks {
         net.remove(&self.name);
         self.replica.shutdown().await;
-        self.disk
+        self.disks
     }
 
     pub async fn until(&self, what: &str, condition: impl FnMut(&ReplicaStatus) -> bool) -> ReplicaStatus {
         let mut status = self.replica.subscribe();
         let reached = within(what, status.wait_for(condition)).await;
         reached.expect("the replica lives").clone()
+    }
+
+    /// What is in its history, oldest first.
+    pub fn retired(&self) -> Vec<HistoryRow> {
+        let all = ReadLimit { rows: usize::MAX, bytes: usize::MAX };
+        self.disks.history.rows_after(&HistoryAge::default(), u64::MAX, all).expect("it is in memory")
     }
 
     pub fn payloads(&self) -> Vec<Bytes> {
@@ -143,7 +182,7 @@ pub async fn cell(net: &LocalTransport, count: u64, tune: impl Fn(&mut ReplicaCo
     for raft_id in 1..=count {
         let mut config = config(&format!("m{raft_id}"), raft_id);
         tune(&mut config);
-        masters.push(open(net, &MemoryDisk::new(), config).await.expect("an empty disk opens"));
+        masters.push(open(net, &Disks::new(), config).await.expect("an empty disk opens"));
     }
     let members = masters.iter().map(Master::member).collect();
     masters[0].replica.initialize(members).await.expect("pristine disks can be initialised");

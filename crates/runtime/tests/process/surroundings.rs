@@ -129,7 +129,8 @@ fn with_a_range_every_task_is_a_user_of_its_own_and_cannot_reach_another() {
     let work = node.folder_of(victim).join("work");
     eventually("it wrote its secret", || fs::metadata(work.join("file")).is_ok_and(|file| file.len() > 0));
     let pid = node.running(victim);
-    let own = node.runtime.capabilities().into_iter().find(|found| found.code == CapabilityCode::OwnUser).unwrap();
+    let own =
+        node.runtime.capabilities().into_iter().find(|found| found.code == CapabilityCode::OwnUser).unwrap();
     assert!(own.enforced && own.explanation.contains("3000000000"), "{own:?}");
     let spy = |task: u32| {
         let text = format!(
