@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/agent/lock      held while an agent uses the folder
 //! DIR/agent/instance  cell, node, instance id; written once
+//! DIR/agent/place     where the folder lies; a copy of it is refused within one boot
 //! DIR/agent/session   the last link session; synced before each connection
 //! DIR/agent/fence     highest token and epoch; synced whenever generation, term or epoch rise
 //! DIR/agent/orders    attempts: a base and appended changes, of one boot
@@ -17,6 +18,7 @@
 mod encoding;
 mod frame;
 mod journal;
+mod place;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -93,6 +95,16 @@ pub enum FolderError {
         /// Our node.
         own_node: NodeName,
     },
+    /// It was copied from one that may still be in use.
+    #[error(
+        "the data folder {} is a copy, made since this machine was booted: the agent of the original may run, and would \
+         be taken for this one. Give this agent an empty data folder; if the original is gone for good, remove the file \
+         `place` from this one", path.display()
+    )]
+    Copied {
+        /// The folder.
+        path: PathBuf,
+    },
     /// What is in a file is not what was written.
     #[error(
         "{} is damaged: {fault}. Nothing was started. Restore the file, or start the agent with an empty data \
@@ -135,6 +147,7 @@ impl Folder {
         made.map_err(|source| access(&dir, source))?;
         let lock = lock(&dir)?;
         let instance = open_instance(&dir, cell, node, fresh)?;
+        place::check(&dir, &lock, boot)?;
         let session: SessionFile = read(&dir, "session")?;
         let fence: FenceFile = read(&dir, "fence")?;
         let stored = Stored { fence: fence.token(), epoch: fence.epoch(), ..Stored::default() };

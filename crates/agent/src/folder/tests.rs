@@ -156,7 +156,7 @@ fn any_flipped_byte_in_any_file_is_refused_and_the_file_is_named() {
     let mut folder = open(dir.path());
     folder.store(&all_kinds()).unwrap();
     drop(folder);
-    for name in ["instance", "session", "fence", "orders"] {
+    for name in ["instance", "place", "session", "fence", "orders"] {
         let path = dir.path().join("agent").join(name);
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -213,4 +213,25 @@ fn a_long_history_is_rewritten_and_stays_small() {
     let folder = open(dir.path());
     assert_eq!(folder.stored(), &stored);
     assert!(folder.stored().settled.contains(id(29_999)));
+}
+
+#[test]
+fn a_copied_folder_is_refused_until_the_machine_is_booted_anew() {
+    let whole = TempDir::new().unwrap();
+    let (original, copy) = (whole.path().join("a"), whole.path().join("b"));
+    drop(open(&original));
+    drop(open(&original));
+    fs::create_dir_all(copy.join("agent")).unwrap();
+    for file in fs::read_dir(original.join("agent")).unwrap() {
+        let from = file.unwrap().path();
+        fs::copy(&from, copy.join("agent").join(from.file_name().unwrap())).unwrap();
+    }
+    let said = refusal(&copy, "c", "n");
+    assert!(said.contains("is a copy") && said.contains(copy.to_str().unwrap()), "{said}");
+    drop(open(&original));
+    // Which of two boots holds the instance is for the cell to decide.
+    open_as(&copy, "c", "n", BootId([2; 16])).unwrap();
+    let moved = whole.path().join("c");
+    fs::rename(&original, &moved).unwrap();
+    open(&moved);
 }

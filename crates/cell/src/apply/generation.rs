@@ -1,4 +1,5 @@
-//! RaiseGeneration: after a restore, so that everything said before it is fenced.
+//! RaiseGeneration: after a restore, so that everything said before it is fenced. The restored log itself starts far
+//! above the lost one, so that no uid and no revision comes twice (docs/adr/2026-11-22-revisions-never-go-back.md).
 
 use paceline_types::Generation;
 
