@@ -148,7 +148,8 @@ async fn the_days_left_of_every_masters_certificate_stand_in_the_status() {
             }
         }
     };
-    // `ca issue` gives a year, of which a moment has passed.
-    assert_eq!(timeout(PATIENCE, days).await.expect("the leader has dialled all"), [364, 10, 200]);
+    let days = timeout(PATIENCE, days).await.expect("the leader has dialled all");
+    // `ca issue` gives a year, of which a moment has passed, or not even that.
+    assert!([364, 365].contains(&days[0]) && days[1..] == [10, 200], "{days:?}");
     cell.end().await;
 }
