@@ -71,11 +71,25 @@ async fn a_new_client_of_a_cell_that_forgot_old_ones_reads_and_asks_again() {
     let ids: Vec<_> = masters.cell.lock().seen.iter().map(|id| (id.sequence, id.floor.0)).collect();
     assert_eq!(ids, [(1, 0), (2, 90)]);
 
-    masters.cell.lock().faults = [forgotten()].into();
-    let refused =
-        client.jobs().submit(&spec()).await.expect_err("a client that has read is not believed twice");
+    // Refused again at the revision of that read, it is not asked a third time.
+    masters.cell.lock().faults = [forgotten(), forgotten()].into();
+    let refused = client.jobs().submit(&spec()).await.expect_err("refused twice");
     assert_eq!(refused.code(), Some(ErrorCode::RequestTooOld));
     assert_eq!(masters.cell.lock().executions, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_was_silent_until_it_was_forgotten_reads_and_asks_again() {
+    let masters = masters(1, 0).await;
+    let client = masters.client_from(0);
+    client.jobs().submit(&spec()).await.expect("submitted");
+    // What others did meanwhile moved the horizon beyond all that this client has seen.
+    masters.cell.lock().others = 410;
+    let forgotten = Fault::Say(error_detail(ErrorCode::RequestTooOld, "below the horizon"));
+    masters.cell.lock().faults = [forgotten].into();
+    assert_eq!(client.jobs().submit(&spec()).await.expect("submitted").revision, 512);
+    let floors: Vec<_> = masters.cell.lock().seen.iter().map(|id| id.floor.0).collect();
+    assert_eq!(floors, [0, 101, 500]);
 }
 
 #[tokio::test]
@@ -143,6 +157,13 @@ async fn the_deadline_holds_and_what_was_surely_not_done_is_told_from_what_may_h
     assert!(matches!(error, ClientError::Unavailable { tries: 2.., .. }), "{error:?}");
     assert_eq!(error.class(), Class::Retry);
     assert!(error.to_string().contains("does not lead"), "{error}");
+}
+
+#[tokio::test]
+async fn a_deadline_beyond_every_clock_is_as_good_as_for_ever() {
+    let masters = masters(1, 0).await;
+    let client = masters.client_from(0).within(Duration::MAX);
+    assert_eq!(client.jobs().submit(&spec()).await.expect("submitted").revision, 101);
 }
 
 #[tokio::test]
