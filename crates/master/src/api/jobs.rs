@@ -12,7 +12,7 @@ use paceline_types::{AttemptId, IndexRange, IndexSet, JobState, JobUid, NodeId, 
 use tonic::{Request, Response, Status};
 
 use super::logs::{LogsStream, logs};
-use super::watch::watch;
+use super::watch::{Renewal, watch};
 use super::why::why;
 use super::{Caller, Services};
 use crate::history::{Found, RetiredPage, Scan};
@@ -188,11 +188,25 @@ impl Jobs for JobsService {
             Some(job) => Some(self.find(&view, &show::selector(Some(job))?).await?),
             None => None,
         };
-        Ok(Response::new(Box::pin(watch(self.0.published.clone(), &view, after_revision, job.as_ref()))))
+        let renewal = self.renewal(read.as_ref());
+        let stream = watch(self.0.published.clone(), renewal, &view, after_revision, job.as_ref());
+        Ok(Response::new(Box::pin(stream)))
     }
 }
 
 impl JobsService {
+    /// How a watch knows that it has heard everything: as a read of the same freshness does.
+    fn renewal(&self, read: Option<&v1::ReadOptions>) -> Renewal {
+        if read.is_some_and(|read| read.stale) {
+            return None;
+        }
+        let reads = self.0.reads.clone();
+        Some(Box::new(move || {
+            let reads = reads.clone();
+            Box::pin(async move { reads.view(None).await.map(|_| ()) })
+        }))
+    }
+
     /// The job that a selector means: in the view, or else in the history as that view may see it. A name that was used
     /// again means its newest job, and that is the one in the view.
     async fn find<'v>(&self, view: &'v Cell, selector: &JobSelector) -> Result<Found<'v>, Status> {
