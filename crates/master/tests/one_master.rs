@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use paceline_api::v1::cell_client::CellClient;
 use paceline_api::v1::jobs_client::JobsClient;
 use paceline_client::{CellFolder, Class, Client, ClientError, ClientId, JobRef, LogsOf, v1};
 use paceline_identity::{
@@ -220,6 +221,25 @@ async fn configuration_and_snapshot_are_served() {
     }
     assert!(bytes > 0 && snapshot.revision().is_some());
     assert_eq!(code(client.cell().transfer_leadership(None).await), Some(v1::ErrorCode::Conflict));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handover_in_a_term_to_come_is_refused_and_in_a_passed_one_says_who_leads() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let term = master.client(dir.path(), "op", 1).cell().status().await.expect("a status").term;
+    let connector = Arc::new(TlsConnector::new(credentials(dir.path(), "op")));
+    let expect = Expect { role: Role::Master, name: None };
+    let mut raw = CellClient::new(channel(connector, &master.api.to_string(), expect));
+    let request = |if_term| v1::TransferLeadershipRequest { if_term, ..Default::default() };
+    let refused = raw.transfer_leadership(request(term + 1_000)).await.expect_err("nothing was done");
+    let detail = paceline_api::detail_of(&refused).expect("a typed refusal");
+    assert_eq!((detail.code(), detail.leader), (v1::ErrorCode::NotLeader, None));
+    if let Some(passed) = term.checked_sub(1).filter(|&passed| passed > 0) {
+        let reply = raw.transfer_leadership(request(passed)).await.expect("an answer").into_inner();
+        assert_eq!((reply.leader.as_str(), reply.term), ("m1", term));
+    }
     master.stop().await;
 }
 

@@ -116,15 +116,24 @@ impl CellApi for CellService {
     ) -> Result<Response<v1::TransferLeadershipReply>, Status> {
         let v1::TransferLeadershipRequest { to, if_term, .. } = request.into_inner();
         let status = self.services.replica.status();
+        if if_term > status.term {
+            // Whoever is in that term knows more than this master.
+            return Err(refuse::not_leader(status.leader.as_ref().filter(|_| !status.leading)));
+        }
         // A term that has passed means that the leadership has moved already: a retry only hears who leads now.
-        if if_term == 0 || if_term == status.term {
+        let asked = if_term == 0 || if_term == status.term;
+        if asked {
             let to = (!to.is_empty()).then_some(to);
             self.services.replica.transfer_leadership(to).await.map_err(|error| transfer(&error))?;
         }
         let status = self.services.replica.status();
+        let leader = status.leader.ok_or_else(|| {
+            let code = if asked { v1::ErrorCode::OutcomeUnknown } else { v1::ErrorCode::Unavailable };
+            refuse::plain(code, format!("no leader is known in term {}", status.term))
+        })?;
         Ok(Response::new(v1::TransferLeadershipReply {
             revision: self.services.published.view().revision().0,
-            leader: status.leader.map(|leader| leader.name).unwrap_or_default(),
+            leader: leader.name,
             term: status.term,
         }))
     }
@@ -318,6 +327,22 @@ fn transfer(error: &paceline_replica::TransferError) -> Status {
         TransferError::NotLeader { leader } => refuse::not_leader(leader.as_ref()),
         TransferError::NoSuchVoter { .. } => refuse::plain(v1::ErrorCode::NotFound, error.to_string()),
         TransferError::NoOtherVoter => refuse::plain(v1::ErrorCode::Conflict, error.to_string()),
+        // The other master was told to take over, and may still do.
+        TransferError::NotTaken { .. } => refuse::plain(v1::ErrorCode::OutcomeUnknown, error.to_string()),
         _ => refuse::plain(v1::ErrorCode::Unavailable, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paceline_replica::TransferError;
+
+    #[test]
+    fn a_handover_that_was_asked_for_and_not_seen_may_still_come() {
+        let code = |error| paceline_api::detail_of(&transfer(&error)).expect("typed").code();
+        assert_eq!(code(TransferError::NotTaken { deadline_ms: 5 }), v1::ErrorCode::OutcomeUnknown);
+        assert_eq!(code(TransferError::Raft("no".into())), v1::ErrorCode::Unavailable);
+        assert_eq!(code(TransferError::NotLeader { leader: None }), v1::ErrorCode::NotLeader);
     }
 }
