@@ -1,11 +1,13 @@
 //! The nodes service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use paceline_api::v1;
 use paceline_api::v1::nodes_server::Nodes;
 use paceline_cell::CommandBody;
+use paceline_link::Liveness;
+use paceline_rules::Violation;
 use paceline_types::NodeName;
 use tonic::{Request, Response, Status};
 
@@ -81,6 +83,7 @@ impl Nodes for NodesService {
     ) -> Result<Response<v1::LabelNodeReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::LabelNodeRequest { request: id, node, set, unset } = request.into_inner();
+        disjoint(set.keys(), &unset)?;
         let body = CommandBody::LabelNode { node: name(&node)?, set: set.into_iter().collect(), unset };
         let (revision, _) = self.0.command(&caller, id, body).await?;
         Ok(Response::new(v1::LabelNodeReply { revision: revision.0 }))
@@ -92,6 +95,7 @@ impl Nodes for NodesService {
     ) -> Result<Response<v1::TaintNodeReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::TaintNodeRequest { request: id, node, set, unset } = request.into_inner();
+        disjoint(set.iter().map(|taint| &taint.key), &unset)?;
         let set = set.into_iter().map(Into::into).collect();
         let body = CommandBody::TaintNode { node: name(&node)?, set, unset };
         let (revision, _) = self.0.command(&caller, id, body).await?;
@@ -104,7 +108,9 @@ impl Nodes for NodesService {
     ) -> Result<Response<v1::RemoveNodeReply>, Status> {
         let caller = Caller::of(&request)?;
         let v1::RemoveNodeRequest { request: id, node } = request.into_inner();
-        let body = CommandBody::RemoveNode { node: name(&node)? };
+        let node = name(&node)?;
+        self.removable(&caller, id.as_ref(), &node).await?;
+        let body = CommandBody::RemoveNode { node };
         let (revision, _) = self.0.command(&caller, id, body).await?;
         Ok(Response::new(v1::RemoveNodeReply { revision: revision.0 }))
     }
@@ -121,6 +127,74 @@ impl Nodes for NodesService {
     }
 }
 
+impl NodesService {
+    /// A node whose agent is heard would be back at once, as a new one that takes work. The retry of a request that has
+    /// its answer goes through all the same.
+    async fn removable(
+        &self,
+        caller: &Caller,
+        id: Option<&v1::RequestId>,
+        node: &NodeName,
+    ) -> Result<(), Status> {
+        let links = self.0.links().await;
+        let view = self.0.published.view();
+        let link = view.node_by_name(node).and_then(|known| links.nodes.get(&known.id));
+        let Err(refused) = silent(node, link.map(|link| link.liveness)) else { return Ok(()) };
+        let Some(id) = id else { return Err(refused) };
+        let id = caller.request_id(id.clone())?;
+        let answered = self.0.reads.view(None).await?.knows_request(&id);
+        if answered { Ok(()) } else { Err(refused) }
+    }
+}
+
+/// Refuses a node that is heard.
+fn silent(node: &NodeName, liveness: Option<Liveness>) -> Result<(), Status> {
+    if !matches!(liveness, Some(Liveness::Up)) {
+        return Ok(());
+    }
+    let message = format!(
+        "node {node} is up, and its agent would join again at once as a new node: drain it first if its tasks shall finish, stop its agent, and remove it when it is no longer up"
+    );
+    Err(refuse::plain(v1::ErrorCode::Conflict, message))
+}
+
+/// One call either sets a name or takes it away.
+fn disjoint<'n>(set: impl Iterator<Item = &'n String>, unset: &[String]) -> Result<(), Status> {
+    let unset: BTreeSet<&String> = unset.iter().collect();
+    let both = set.filter(|name| unset.contains(name)).map(|name| Violation {
+        field: "unset".to_owned(),
+        value: name.clone(),
+        expected: "none of the names that the same call sets".to_owned(),
+    });
+    let both: Vec<Violation> = both.collect();
+    if both.is_empty() { Ok(()) } else { Err(refuse::invalid(&both)) }
+}
+
 fn name(node: &str) -> Result<NodeName, Status> {
     node.parse().map_err(|_| refuse::invalid_field("node", node, "the name of a node"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_up_is_not_removed() {
+        let node: NodeName = "n1".parse().expect("a name");
+        let refused = silent(&node, Some(Liveness::Up)).expect_err("it would be back");
+        assert!(refused.message().contains("stop its agent"), "{refused}");
+        for gone in [None, Some(Liveness::Unheard), Some(Liveness::Suspect { since_ms: 5 })] {
+            assert!(silent(&node, gone).is_ok(), "{gone:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_both_set_and_unset_is_refused_by_name() {
+        let set = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        assert!(disjoint(set.iter(), &["d".to_owned()]).is_ok());
+        let refused = disjoint(set.iter(), &["c".to_owned(), "a".to_owned()]).expect_err("both");
+        let detail = paceline_api::detail_of(&refused).expect("typed");
+        let values: Vec<&str> = detail.violations.iter().map(|fault| fault.value.as_str()).collect();
+        assert_eq!(values, ["a", "c"]);
+    }
 }
