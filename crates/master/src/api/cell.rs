@@ -64,7 +64,7 @@ impl CellApi for CellService {
         }
         let digest = self.digest(&view).await?;
         let links = self.services.links().await;
-        Ok(Response::new(self.status_reply(&view, digest, &links)))
+        Ok(Response::new(self.status_reply(&view, digest, links.as_ref())))
     }
 
     async fn get_config(
@@ -154,7 +154,12 @@ impl CellService {
         Ok(digest)
     }
 
-    fn status_reply(&self, view: &Cell, digest: [u8; 32], links: &LinksAnswer) -> v1::CellStatusReply {
+    fn status_reply(
+        &self,
+        view: &Cell,
+        digest: [u8; 32],
+        links: Option<&LinksAnswer>,
+    ) -> v1::CellStatusReply {
         let status = self.services.replica.status();
         let log_bytes = self.services.replica.log_bytes_written();
         let task_transitions = self.services.published.transitions();
@@ -248,13 +253,15 @@ async fn send_pieces(view: Arc<Cell>, sender: mpsc::Sender<Result<v1::SnapshotRe
     }
 }
 
-fn node_counts(view: &Cell, links: &LinksAnswer) -> v1::NodeCounts {
+fn node_counts(view: &Cell, links: Option<&LinksAnswer>) -> v1::NodeCounts {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let heard =
-        |wanted: fn(&Liveness) -> bool| links.nodes.values().filter(|node| wanted(&node.liveness)).count();
+    let heard = |wanted: fn(&Liveness) -> bool| {
+        links.map(|links| count(links.nodes.values().filter(|node| wanted(&node.liveness)).count()))
+    };
     v1::NodeCounts {
-        up: count(heard(|liveness| matches!(liveness, Liveness::Up))),
-        suspect: count(heard(|liveness| matches!(liveness, Liveness::Suspect { .. }))),
+        up: heard(|liveness| matches!(liveness, Liveness::Up)),
+        suspect: heard(|liveness| matches!(liveness, Liveness::Suspect { .. })),
+        unheard: heard(|liveness| matches!(liveness, Liveness::Unheard)),
         draining: count(view.nodes().filter(|node| node.draining).count()),
         total: count(view.node_count()),
     }
@@ -337,6 +344,15 @@ fn transfer(error: &paceline_replica::TransferError) -> Status {
 mod tests {
     use super::*;
     use paceline_replica::TransferError;
+
+    #[test]
+    fn what_is_not_known_is_absent_and_what_is_none_is_zero() {
+        let view = Cell::genesis("test");
+        let follower = node_counts(&view, None);
+        assert_eq!((follower.up, follower.suspect, follower.unheard, follower.total), (None, None, None, 0));
+        let leader = node_counts(&view, Some(&LinksAnswer::default()));
+        assert_eq!((leader.up, leader.suspect, leader.unheard), (Some(0), Some(0), Some(0)));
+    }
 
     #[test]
     fn a_handover_that_was_asked_for_and_not_seen_may_still_come() {

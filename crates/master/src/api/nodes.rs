@@ -37,7 +37,8 @@ impl Nodes for NodesService {
         let by_name: BTreeMap<_, _> = page.view.nodes().map(|node| (&node.name, node)).collect();
         let start = usize::try_from(page.position).unwrap_or(usize::MAX);
         let mut rest = by_name.values().skip(start);
-        let nodes: Vec<v1::Node> = rest.by_ref().take(size).map(|node| show::node(node, &links)).collect();
+        let nodes: Vec<v1::Node> =
+            rest.by_ref().take(size).map(|node| show::node(node, links.as_ref())).collect();
         let next_page_token = match rest.next() {
             Some(_) => self.0.pages.token(&page.view, page.position + nodes.len() as u64),
             None => Bytes::new(),
@@ -51,7 +52,7 @@ impl Nodes for NodesService {
         let view = self.0.reads.view(read.as_ref()).await?;
         let missing = || refuse::plain(v1::ErrorCode::NotFound, format!("there is no node `{node}`"));
         let found = view.node_by_name(&name).ok_or_else(missing)?;
-        let node = Some(show::node(found, &self.0.links().await));
+        let node = Some(show::node(found, self.0.links().await.as_ref()));
         Ok(Response::new(v1::GetNodeReply { revision: view.revision().0, node }))
     }
 
@@ -138,7 +139,8 @@ impl NodesService {
     ) -> Result<(), Status> {
         let links = self.0.links().await;
         let view = self.0.published.view();
-        let link = view.node_by_name(node).and_then(|known| links.nodes.get(&known.id));
+        let known = view.node_by_name(node);
+        let link = links.as_ref().zip(known).and_then(|(links, known)| links.nodes.get(&known.id));
         let Err(refused) = silent(node, link.map(|link| link.liveness)) else { return Ok(()) };
         let Some(id) = id else { return Err(refused) };
         let id = caller.request_id(id.clone())?;
