@@ -46,6 +46,7 @@ use caller::Caller;
 pub(crate) use calls::counted;
 pub(crate) use links::unix_seconds;
 pub(crate) use logs::{LogRelay, Readers};
+pub(crate) use watch::Watchers;
 pub(crate) use why::Heard;
 
 /// Largest request: an entry of 2 MiB in API encoding, with room for framing.
@@ -74,6 +75,8 @@ pub(crate) struct Services {
     pub logs: LogRelay,
     /// Who reads output.
     pub log_readers: Readers,
+    /// Who watches.
+    pub watchers: Watchers,
     /// What the hub heard last, for explanations.
     pub heard: Heard,
 }

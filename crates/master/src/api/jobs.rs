@@ -182,6 +182,7 @@ impl Jobs for JobsService {
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
+        let seat = self.0.watchers.admit(&Caller::of(&request)?.identity.principal())?;
         let v1::WatchRequest { read, after_revision, job } = request.into_inner();
         let view = self.0.reads.view(read.as_ref()).await?;
         let job = match job {
@@ -189,7 +190,7 @@ impl Jobs for JobsService {
             None => None,
         };
         let renewal = self.renewal(read.as_ref());
-        let stream = watch(self.0.published.clone(), renewal, &view, after_revision, job.as_ref());
+        let stream = watch(self.0.published.clone(), seat, renewal, &view, after_revision, job.as_ref());
         Ok(Response::new(Box::pin(stream)))
     }
 }

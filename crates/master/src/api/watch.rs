@@ -1,6 +1,8 @@
 //! A watch: every committed change after a revision, one message per revision, in order, from this replica's ring; and
 //! regularly how far it has come, once this master knows that it is not behind. Who may watch is decided elsewhere.
 
+mod queue;
+mod seats;
 #[cfg(test)]
 mod tests;
 
@@ -13,17 +15,16 @@ use paceline_api::v1::event::Happened;
 use paceline_api::v1::{self, watch_reply::Message};
 use paceline_cell::{Cell, RetiredJob};
 use paceline_types::{JobUid, Revision};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use self::queue::{Gone, Outbox, queue};
+use self::seats::Seat;
+pub(crate) use self::seats::Watchers;
 use crate::history::Found;
 use crate::published::Published;
 use crate::show;
 
-/// Messages that wait for a slow watcher; then reading the ring pauses, and the ring's own bound decides.
-const WAITING_MESSAGES: usize = 64;
 /// Revisions read from the ring at once.
 const CHANGES_AT_ONCE: usize = 64;
 /// A watcher that heard nothing for so long hears how far it has come, so that it can resume from a recent revision. The
@@ -36,13 +37,14 @@ pub(super) type Renewal = Option<Box<dyn Fn() -> BoxFuture<'static, Result<(), S
 /// Begins a watch after a revision; 0 is from this view on.
 pub(super) fn watch(
     published: Arc<Published>,
+    seat: Seat,
     renewal: Renewal,
     view: &Cell,
     after_revision: u64,
     job: Option<&Found<'_>>,
 ) -> impl Stream<Item = Result<v1::WatchReply, Status>> + Send + 'static {
     let seen = if after_revision == 0 { view.revision() } else { Revision(after_revision) };
-    let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
+    let (outbox, taking) = queue();
     let end = match job {
         Some(Found::Retired(retired)) if after_revision == 0 => end_of(retired),
         _ => Vec::new(),
@@ -51,10 +53,11 @@ pub(super) fn watch(
     tokio::spawn(async move {
         // A watcher that went away is no error: the stream ends.
         let last = Instant::now();
-        let watcher = Watcher { published, renewal, job, seen, sender, last, progress_every: PROGRESS_EVERY };
+        let watcher = Watcher { published, renewal, job, seen, outbox, last, progress_every: PROGRESS_EVERY };
         let _ = watcher.run(end).await;
+        drop(seat);
     });
-    ReceiverStream::new(receiver)
+    taking
 }
 
 /// How a job ended that retired before the watch began. Whoever watches from now on would otherwise wait for ever for
@@ -84,21 +87,18 @@ struct Watcher {
     job: Option<JobUid>,
     /// Everything up to here was sent, or is of no concern to this watcher.
     seen: Revision,
-    sender: mpsc::Sender<Result<v1::WatchReply, Status>>,
+    outbox: Outbox,
     /// When the last message was sent.
     last: Instant,
     /// How long it may hear nothing.
     progress_every: Duration,
 }
 
-/// The watcher does not listen any more.
-struct Gone;
-
 impl Watcher {
     async fn run(mut self, end: Vec<v1::WatchReply>) -> Result<(), Gone> {
         let mut revisions = self.published.subscribe();
         for reply in end {
-            self.sender.send(Ok(reply)).await.map_err(|_| Gone)?;
+            self.outbox.send(Ok(reply)).await?;
         }
         // First where the watch begins: the caller can resume from it whatever happens next.
         self.send(Message::Progress(v1::Progress { revision: self.seen.0 })).await?;
@@ -111,7 +111,7 @@ impl Watcher {
             // Whatever the news is, it may not be for this watcher: the clock comes first.
             let goes_on = tokio::select! {
                 biased;
-                () = self.sender.closed() => return Err(Gone),
+                () = self.outbox.closed() => return Err(Gone),
                 () = sleep_until(self.last + self.progress_every) => self.send_progress().await?,
                 published = news => published,
             };
@@ -125,7 +125,7 @@ impl Watcher {
     async fn send_progress(&mut self) -> Result<bool, Gone> {
         if let Some(renew) = &self.renewal {
             if let Err(status) = renew().await {
-                self.sender.send(Err(status)).await.map_err(|_| Gone)?;
+                self.outbox.send(Err(status)).await?;
                 return Ok(false);
             }
             if !self.send_changes().await? {
@@ -166,6 +166,6 @@ impl Watcher {
 
     async fn send(&mut self, message: Message) -> Result<(), Gone> {
         self.last = Instant::now();
-        self.sender.send(Ok(v1::WatchReply { message: Some(message) })).await.map_err(|_| Gone)
+        self.outbox.send(Ok(v1::WatchReply { message: Some(message) })).await
     }
 }

@@ -31,7 +31,7 @@ async fn tick(published: Arc<Published>) {
     }
 }
 
-type Messages = ReceiverStream<Result<v1::WatchReply, Status>>;
+type Messages = queue::Taking;
 
 async fn progress(messages: &mut Messages) -> u64 {
     match timeout(WITHIN, messages.next()).await.expect("the watcher is not left in silence") {
@@ -42,13 +42,13 @@ async fn progress(messages: &mut Messages) -> u64 {
 
 /// A stream over `published` that wants no event of [`tick`].
 fn watcher(published: &Arc<Published>, renewal: Renewal) -> Messages {
-    let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
+    let (outbox, taking) = queue();
     let job = Some(JobUid { revision: Revision(7), ordinal: 0 });
     let seen = Revision(0);
     let (published, last) = (published.clone(), Instant::now());
-    let watcher = Watcher { published, renewal, job, seen, sender, last, progress_every: EVERY };
+    let watcher = Watcher { published, renewal, job, seen, outbox, last, progress_every: EVERY };
     tokio::spawn(watcher.run(Vec::new()));
-    ReceiverStream::new(receiver)
+    taking
 }
 
 #[tokio::test]
