@@ -19,6 +19,9 @@ use paceline_types::{Resources, TaskState};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// A folder with authorities and credentials.
 fn cell() -> TempDir {
@@ -468,5 +471,32 @@ async fn digest_of_a_revision_is_that_of_the_revision_or_is_refused() {
         client.jobs().submit(&job(&format!("more-{number}"), 1)).await.expect("accepted");
     }
     assert_eq!(code(client.cell().status_at(revision).await), Some(v1::ErrorCode::Conflict));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_health_says_of_each_service_whether_the_master_is_ready() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let connector = Arc::new(TlsConnector::new(credentials(dir.path(), "op")));
+    let expect = Expect { role: Role::Master, name: None };
+    let mut health = HealthClient::new(channel(connector, &master.api.to_string(), expect));
+    let serving = async {
+        loop {
+            let mut ready = 0;
+            for service in ["", "paceline.v1.Jobs", "paceline.v1.Cell"] {
+                let request = HealthCheckRequest { service: service.to_owned() };
+                let status =
+                    health.check(request).await.expect("a service that is known").into_inner().status();
+                assert_ne!(status, ServingStatus::Unknown);
+                ready += usize::from(status == ServingStatus::Serving);
+            }
+            if ready == 3 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), serving).await.expect("it leads, so it is ready");
     master.stop().await;
 }

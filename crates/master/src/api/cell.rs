@@ -83,7 +83,7 @@ impl CellApi for CellService {
         let caller = Caller::of(&request)?;
         let v1::SetConfigRequest { request: id, config: change } = request.into_inner();
         let change = change.ok_or_else(|| refuse::invalid_field("config", "", "what shall change"))?;
-        let body = CommandBody::SetConfig(config_change(change)?);
+        let body = CommandBody::SetConfig(config_change(&self.services.published.view(), change)?);
         let (revision, _) = self.services.command(&caller, id, body).await?;
         let view = self.services.reads.at_least(revision).await?;
         Ok(Response::new(v1::SetConfigReply { revision: revision.0, config: Some(config(&view)) }))
@@ -303,7 +303,8 @@ fn config(view: &Cell) -> v1::CellConfig {
     }
 }
 
-fn config_change(change: v1::CellConfig) -> Result<ConfigChange, Status> {
+/// What shall change; a setting that nobody knows is named together with all other faults.
+fn config_change(view: &Cell, change: v1::CellConfig) -> Result<ConfigChange, Status> {
     let mut unknown = Vec::new();
     let mut settings = std::collections::BTreeMap::new();
     for (word, value) in change.settings {
@@ -322,10 +323,13 @@ fn config_change(change: v1::CellConfig) -> Result<ConfigChange, Status> {
             }
         }
     }
-    if !unknown.is_empty() {
-        return Err(refuse::invalid(&unknown));
+    let failure_domains = change.failure_domains.map(|domains| domains.labels);
+    let change = ConfigChange { settings, failure_domains };
+    if unknown.is_empty() {
+        return Ok(change);
     }
-    Ok(ConfigChange { settings, failure_domains: change.failure_domains.map(|domains| domains.labels) })
+    unknown.extend(view.config().with(&change).err().unwrap_or_default());
+    Err(refuse::invalid(&unknown))
 }
 
 fn transfer(error: &paceline_replica::TransferError) -> Status {
@@ -344,6 +348,17 @@ fn transfer(error: &paceline_replica::TransferError) -> Status {
 mod tests {
     use super::*;
     use paceline_replica::TransferError;
+
+    #[test]
+    fn unknown_settings_and_values_out_of_range_are_named_at_once() {
+        let settings = [("no_such".to_owned(), 1), ("heartbeat_ms".to_owned(), 1)].into();
+        let change = v1::CellConfig { settings, failure_domains: None };
+        let refused = config_change(&Cell::genesis("test"), change).expect_err("two faults");
+        let detail = paceline_api::detail_of(&refused).expect("typed");
+        let fields: Vec<&str> = detail.violations.iter().map(|fault| fault.field.as_str()).collect();
+        assert!(fields.len() == 2 && fields[0] == "config.no_such", "{fields:?}");
+        assert!(fields[1].contains("heartbeat_ms"), "{fields:?}");
+    }
 
     #[test]
     fn what_is_not_known_is_absent_and_what_is_none_is_zero() {
