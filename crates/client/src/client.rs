@@ -94,8 +94,8 @@ impl Client {
         Self { read: v1::ReadOptions { stale: true, ..self.read }, ..self.clone() }
     }
 
-    /// The same with stale reads from one master, by its name, number or address. Mutations are refused there
-    /// unless it leads.
+    /// The same with all calls to one master, by its name, number or address. Unless it leads, it refuses mutations, and
+    /// reads other than [`Client::stale`] ones.
     ///
     /// # Errors
     /// [`ClientError::NoSuchMaster`], or that of asking the cell for its masters.
@@ -104,7 +104,7 @@ impl Client {
             Some(address) => address.to_owned(),
             None => self.address_from_cell(master).await?,
         };
-        Ok(Self { route: Route::Master(address), ..self.stale() })
+        Ok(Self { route: Route::Master(address), ..self.clone() })
     }
 
     async fn address_from_cell(&self, master: &str) -> Result<String, ClientError> {

@@ -35,7 +35,7 @@ pub struct CellOptions {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
         value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_S_MAX))]
     pub timeout: u64,
-    /// Ask this master only, by name or address.
+    /// Ask this master only, by name or address; unless it leads it answers with --stale only.
     #[arg(long, global = true, value_name = "MASTER")]
     pub from: Option<String>,
     /// Accept an answer that may be behind.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use paceline_client::v1::ErrorCode;
 use paceline_client::{Class, ClientError};
 use serde_json::{Value, json};
 
@@ -85,6 +86,9 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             Some("does --cell name the folder of this cell, and do its certificates still live?")
         }
         ClientError::Protocol { .. } => Some("use a paceline of the version that the masters run"),
+        ClientError::Refused(detail) if detail.code() == ErrorCode::NotLeader => Some(
+            "a master that does not lead changes nothing, and answers from what it has with --stale; without --from the leader is found",
+        ),
         ClientError::NoSuchMaster { .. } | ClientError::Refused(_) => None,
     }
 }
@@ -173,6 +177,13 @@ mod tests {
         assert_eq!(document(&unknown())["error"]["code"], "outcome_unknown");
         assert_eq!(document(&unavailable())["error"]["exit_code"], 4);
         assert_eq!(code(&anyhow::anyhow!("a full disk")), 1);
+    }
+
+    #[test]
+    fn a_follower_that_refuses_is_told_how_to_be_asked() {
+        let detail = v1::ErrorDetail { code: ErrorCode::NotLeader.into(), ..v1::ErrorDetail::default() };
+        let error: anyhow::Error = ClientError::Refused(Box::new(detail)).into();
+        assert!(advice(&error).is_some_and(|advice| advice.contains("--stale")));
     }
 
     #[test]

@@ -185,10 +185,13 @@ async fn an_id_that_the_cell_forgot_after_an_open_try_is_an_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn a_stale_read_goes_to_the_master_that_was_named_and_to_no_other() {
+async fn a_read_goes_to_the_master_that_was_named_and_a_follower_answers_stale_ones_only() {
     let masters = masters(3, 0).await;
     let client = masters.client_from(0);
     let there = client.at(&masters.addresses[2]).await.expect("known");
+    let error = there.jobs().get("hello").await.expect_err("it may be behind");
+    assert_eq!(error.code(), Some(ErrorCode::NotLeader));
+    let there = there.stale();
     assert_eq!(there.jobs().get("hello").await.expect("read").name, "m2");
     assert_eq!(client.jobs().get("hello").await.expect("read").name, "m0");
     let error = there.jobs().submit(&spec()).await.expect_err("refused");
