@@ -119,6 +119,7 @@ pub async fn run<L: Listener>(
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
     let proposer = Proposer::new(replica.clone(), metrics.clone());
     let logs = LogRelay::new();
+    let pages = Arc::new(Pages::default());
     let services = Services {
         config: config.clone(),
         replica: replica.clone(),
@@ -131,7 +132,7 @@ pub async fn run<L: Listener>(
         room: room.clone(),
         links,
         questions,
-        pages: Arc::new(Pages::default()),
+        pages: pages.clone(),
         next_link: Arc::new(AtomicU64::new(1)),
         logs: logs.clone(),
         log_readers: Readers::default(),
@@ -182,6 +183,7 @@ pub async fn run<L: Listener>(
         published,
         metrics,
         ready,
+        pages,
         health: health.clone(),
         serving,
         certificates,
@@ -276,6 +278,7 @@ struct Observer {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     ready: Check,
+    pages: Arc<Pages>,
     health: Health,
     serving: Serving,
     certificates: Arc<Certificates>,
@@ -293,6 +296,7 @@ impl Observer {
             let status = self.replica.status();
             self.observe(&status);
             self.look_at_disk().await;
+            self.pages.sweep();
             self.serving.set(self.health.ready().healthy).await;
             self.metrics.raft.log_bytes.advance_to(self.replica.log_bytes_written());
         }

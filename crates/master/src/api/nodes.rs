@@ -9,6 +9,7 @@ use paceline_cell::CommandBody;
 use paceline_link::Liveness;
 use paceline_rules::Violation;
 use paceline_types::NodeName;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::{Caller, Services};
@@ -19,6 +20,9 @@ use crate::{refuse, show};
 const NODES_PER_PAGE: u32 = 1_000;
 const NODES_PER_PAGE_MAX: u32 = 10_000;
 
+/// Bytes of nodes in a page: a node may have 128 KiB of labels, and a reply has to be decoded by every client.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
 pub(super) struct NodesService(pub Services);
 
 #[tonic::async_trait]
@@ -27,21 +31,23 @@ impl Nodes for NodesService {
         &self,
         request: Request<v1::ListNodesRequest>,
     ) -> Result<Response<v1::ListNodesReply>, Status> {
+        let caller = Caller::of(&request)?.identity.principal();
         let request = request.into_inner();
         let size = pages::size(request.page_size, NODES_PER_PAGE, NODES_PER_PAGE_MAX)?;
-        let page = match self.0.pages.find(&request.page_token)? {
+        let page = match self.0.pages.find(&caller, &request.page_token)? {
             Some(page) => page,
             None => Page::first(self.0.reads.view(request.read.as_ref()).await?),
         };
         let links = self.0.links().await;
         let by_name: BTreeMap<_, _> = page.view.nodes().map(|node| (&node.name, node)).collect();
         let start = usize::try_from(page.position).unwrap_or(usize::MAX);
-        let mut rest = by_name.values().skip(start);
-        let nodes: Vec<v1::Node> =
-            rest.by_ref().take(size).map(|node| show::node(node, links.as_ref())).collect();
-        let next_page_token = match rest.next() {
-            Some(_) => self.0.pages.token(&page.view, page.position + nodes.len() as u64),
-            None => Bytes::new(),
+        let rest = by_name.values().skip(start);
+        let shown = rest.map(|node| show::node(node, links.as_ref()));
+        let nodes = within_bytes(shown.take(size));
+        let next = page.position + nodes.len() as u64;
+        let next_page_token = match usize::try_from(next) {
+            Ok(next) if next < by_name.len() => self.0.pages.token(&caller, &page.view, next as u64),
+            _ => Bytes::new(),
         };
         Ok(Response::new(v1::ListNodesReply { revision: page.view.revision().0, nodes, next_page_token }))
     }
@@ -149,6 +155,20 @@ impl NodesService {
     }
 }
 
+/// As many nodes as a page has bytes for, and at least one.
+fn within_bytes(nodes: impl Iterator<Item = v1::Node>) -> Vec<v1::Node> {
+    let mut bytes = 0;
+    let mut page = Vec::new();
+    for node in nodes {
+        bytes += node.encoded_len();
+        if bytes > PAGE_BYTES_MAX && !page.is_empty() {
+            break;
+        }
+        page.push(node);
+    }
+    page
+}
+
 /// Refuses a node that is heard.
 fn silent(node: &NodeName, liveness: Option<Liveness>) -> Result<(), Status> {
     if !matches!(liveness, Some(Liveness::Up)) {
@@ -188,6 +208,15 @@ mod tests {
         for gone in [None, Some(Liveness::Unheard), Some(Liveness::Suspect { since_ms: 5 })] {
             assert!(silent(&node, gone).is_ok(), "{gone:?}");
         }
+    }
+
+    #[test]
+    fn a_page_of_large_nodes_is_cut_by_bytes_and_never_empty() {
+        let node = |bytes: usize| v1::Node { name: "x".repeat(bytes), ..v1::Node::default() };
+        assert_eq!(within_bytes((0..100).map(|_| node(64 << 10))).len(), 15);
+        assert_eq!(within_bytes((0..100).map(|_| node(2 << 20))).len(), 1);
+        assert_eq!(within_bytes((0..100).map(|_| node(10))).len(), 100);
+        assert!(within_bytes(std::iter::empty()).is_empty());
     }
 
     #[test]
