@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use paceline_client::v1;
 use paceline_rules::Taint;
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ pub async fn run(command: NodeCommand, options: &CellOptions) -> Result<ExitCode
         NodeCommand::Get { node } => {
             let node = nodes.get(&node).await?;
             let json = show::node_json(&node);
-            output::fields(options.output, output::flat(&json), &json)?;
+            output::fields(options.output, output::flat(&for_people(&node, &json)), &json)?;
             return Ok(ExitCode::SUCCESS);
         }
         NodeCommand::Drain { node } => {
@@ -60,6 +61,13 @@ pub async fn run(command: NodeCommand, options: &CellOptions) -> Result<ExitCode
     let text = format!("node {node}: done at revision {revision}");
     output::message(options.output, &text, &json!({"node": node, "revision": revision}))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Taints as they are written.
+fn for_people(node: &v1::Node, json: &Value) -> Value {
+    let mut shown = json.clone();
+    shown["taints"] = node.taints.iter().map(|taint| format!("{}={}", taint.key, taint.value)).collect();
+    shown
 }
 
 /// `name=value` sets, `name-` unsets; each name only one of them.
@@ -131,6 +139,13 @@ mod tests {
             error.contains("`a`: expected NAME=VALUE") && error.contains("`b-`: expected no name"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_taint_is_shown_as_it_is_written() {
+        let taint = v1::Taint { key: "gpu".into(), value: "yes".into() };
+        let node = v1::Node { taints: vec![taint], ..v1::Node::default() };
+        assert_eq!(for_people(&node, &show::node_json(&node))["taints"], json!(["gpu=yes"]));
     }
 
     #[test]
