@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use paceline_api::v1::cell_server::Cell as CellApi;
@@ -34,16 +34,43 @@ const PIECE_WAIT: Duration = Duration::from_secs(30);
 /// pause that Raft itself shrugs off does not flicker.
 const MASTER_SILENCE: Duration = Duration::from_secs(2);
 
-/// The service, with the digest of the revision that was asked for last: it costs a read of the whole state.
+/// A status without a revision of its own is answered with a digest of at most this age: it costs a read of the whole
+/// state, and anybody may ask.
+const DIGEST_FOR: Duration = Duration::from_secs(1);
+/// Calls that wait for digests at once. Each holds a view for as long as it waits.
+const DIGESTS_WAITED_FOR: usize = 64;
+/// When to come again while that many wait.
+const DIGEST_RETRY_MS: u64 = 1_000;
+
+/// A digest, and when it was computed.
+#[derive(Clone, Copy)]
+struct Known {
+    revision: Revision,
+    digest: [u8; 32],
+    at: Instant,
+}
+
+/// Whether a digest of this revision and age will do for a view.
+fn will_do(known: Revision, age: Duration, view: Revision, exactly: bool) -> bool {
+    known == view || (!exactly && known < view && age < DIGEST_FOR)
+}
+
+/// The service, with the digest that was computed last.
 pub(super) struct CellService {
     services: Services,
-    digest: Mutex<Option<(Revision, [u8; 32])>>,
+    digest: Mutex<Option<Known>>,
+    digest_calls: Semaphore,
     snapshots: Arc<Semaphore>,
 }
 
 impl CellService {
     pub(super) fn new(services: Services) -> Self {
-        Self { services, digest: Mutex::new(None), snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)) }
+        Self {
+            services,
+            digest: Mutex::new(None),
+            digest_calls: Semaphore::new(DIGESTS_WAITED_FOR),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
+        }
     }
 }
 
@@ -62,7 +89,7 @@ impl CellApi for CellService {
         if at_revision != 0 {
             view = self.services.reads.exactly(Revision(at_revision)).await?;
         }
-        let digest = self.digest(&view).await?;
+        let digest = self.digest(&view, at_revision != 0).await?;
         let links = self.services.links().await;
         Ok(Response::new(self.status_reply(&view, digest, links.as_ref())))
     }
@@ -140,26 +167,36 @@ impl CellApi for CellService {
 }
 
 impl CellService {
-    /// The digest of a view, computed on a thread of its own. Callers of one moment wait for one computation.
-    async fn digest(&self, view: &Arc<Cell>) -> Result<[u8; 32], Status> {
-        let mut known = self.digest.lock().await;
-        if let Some((_, digest)) = known.filter(|(revision, _)| *revision == view.revision()) {
-            return Ok(digest);
+    /// The digest of exactly a view, or of one shortly before, computed on a thread of its own. Callers of one moment wait
+    /// for one computation.
+    async fn digest(&self, view: &Arc<Cell>, exactly: bool) -> Result<Known, Status> {
+        let Ok(_place) = self.digest_calls.try_acquire() else {
+            return Err(status_from(v1::ErrorDetail {
+                code: v1::ErrorCode::Overloaded.into(),
+                message: format!(
+                    "{DIGESTS_WAITED_FOR} calls wait for a digest of the state, and no more at once"
+                ),
+                retry_after_ms: DIGEST_RETRY_MS,
+                ..v1::ErrorDetail::default()
+            }));
+        };
+        let mut last = self.digest.lock().await;
+        let revision = view.revision();
+        if let Some(known) = *last
+            && will_do(known.revision, known.at.elapsed(), revision, exactly)
+        {
+            return Ok(known);
         }
         let asked = view.clone();
         let failed =
             |error: tokio::task::JoinError| refuse::plain(v1::ErrorCode::Internal, error.to_string());
         let digest = tokio::task::spawn_blocking(move || asked.digest()).await.map_err(failed)?;
-        *known = Some((view.revision(), digest));
-        Ok(digest)
+        let known = Known { revision, digest, at: Instant::now() };
+        *last = Some(known);
+        Ok(known)
     }
 
-    fn status_reply(
-        &self,
-        view: &Cell,
-        digest: [u8; 32],
-        links: Option<&LinksAnswer>,
-    ) -> v1::CellStatusReply {
+    fn status_reply(&self, view: &Cell, digest: Known, links: Option<&LinksAnswer>) -> v1::CellStatusReply {
         let status = self.services.replica.status();
         let log_bytes = self.services.replica.log_bytes_written();
         let task_transitions = self.services.published.transitions();
@@ -171,8 +208,8 @@ impl CellService {
             generation: view.generation().0,
             feature_level: view.feature_level().0,
             state_digest: Some(v1::StateDigest {
-                revision: view.revision().0,
-                digest: digest.to_vec().into(),
+                revision: digest.revision.0,
+                digest: digest.digest.to_vec().into(),
             }),
             masters: self.masters(&status),
             shards: view.shards().map(|shard| show::shard(shard, links)).collect(),
@@ -348,6 +385,17 @@ fn transfer(error: &paceline_replica::TransferError) -> Status {
 mod tests {
     use super::*;
     use paceline_replica::TransferError;
+
+    #[test]
+    fn a_digest_shortly_before_will_do_where_no_revision_was_named() {
+        let (young, old) = (DIGEST_FOR / 2, DIGEST_FOR * 2);
+        let at = Revision;
+        assert!(will_do(at(5), young, at(7), false));
+        assert!(!will_do(at(5), old, at(7), false), "too old");
+        assert!(!will_do(at(5), young, at(7), true), "exactly is exactly");
+        assert!(will_do(at(7), old, at(7), true), "the same state has the same digest");
+        assert!(!will_do(at(9), young, at(7), false), "a view has not seen what comes after it");
+    }
 
     #[test]
     fn unknown_settings_and_values_out_of_range_are_named_at_once() {

@@ -315,10 +315,12 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
     let leader = if status.leader.is_empty() { "none known".to_owned() } else { status.leader.clone() };
     let (nodes, tasks) = (status.nodes.unwrap_or_default(), status.tasks.unwrap_or_default());
     let digest = status.state_digest.as_ref().map(|digest| hex(&digest.digest)).unwrap_or_default();
+    let digest_of = status.state_digest.as_ref().map_or(0, |digest| digest.revision);
     let mut rows = vec![
         row("cell", format!("{} (answered by {})", status.cell, status.answered_by)),
         row("leader", format!("{leader}, term {}", status.term)),
-        row("revision", format!("{} (digest {})", status.revision, digest.get(..16).unwrap_or(&digest))),
+        row("revision", status.revision.to_string()),
+        row("digest", format!("{} at revision {digest_of}", digest.get(..16).unwrap_or(&digest))),
     ];
     for master in &status.masters {
         let certificate = master.certificate_days_left.map(certificate_text).unwrap_or_default();
