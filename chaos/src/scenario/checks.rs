@@ -136,6 +136,6 @@ pub async fn compare_digests(cell: &DevCell, violations: &mut Vec<String>) -> Re
 
 /// The status of the cell in a master's own view, which may be behind.
 pub async fn own_status(cell: &DevCell, master: &str) -> Result<v1::CellStatusReply> {
-    let client = cell.client()?.within(OWN_VIEW_WITHIN).at(master).await?;
+    let client = cell.client()?.within(OWN_VIEW_WITHIN).stale().at(master).await?;
     Ok(client.cell().status().await?)
 }

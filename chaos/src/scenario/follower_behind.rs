@@ -104,7 +104,7 @@ async fn fall_behind(
     }
     eprintln!("follower {number}: {} caught up by snapshot {snapshot_revision}", follower.name);
     // From its own view, as `--from … --stale` reads.
-    let there = client.at(&follower.name).await?;
+    let there = client.stale().at(&follower.name).await?;
     for job in [&early, &late] {
         job.seen_by(&there).hold(&Pids::new(), report).await?;
     }

@@ -31,7 +31,7 @@ pub async fn homes(client: &Client) -> Result<BTreeMap<String, String>, String> 
 pub async fn all_connected(client: &Client) -> Result<BTreeMap<String, String>> {
     let look = || async {
         let status = client.cell().status().await.map_err(|error| error.to_string())?;
-        let shards = status.shards.iter().filter(|shard| shard.connected).count();
+        let shards = status.shards.iter().filter(|shard| shard.connected()).count();
         let homes = homes(client).await?;
         if shards == SHARDS && homes.len() == AGENTS {
             return Ok(homes);

@@ -41,7 +41,7 @@ async fn undisturbed(
 ) -> Result<Option<Throughput>> {
     let client = cell.client()?;
     let leader = masters::leader(cell, &client).await?;
-    let at_leader = client.within(COUNTS_WITHIN).at(&leader.name).await?;
+    let at_leader = client.within(COUNTS_WITHIN).stale().at(&leader.name).await?;
     let before = at_leader.cell().status().await?;
     let big = Big::submit(&client, &format!("big-{number}"), options.tasks).await?;
     let began = Instant::now();

@@ -28,6 +28,9 @@ const REDIRECTS_AT_ONCE: u32 = 2;
 /// With less time left than this, another try could not be answered.
 const LAST_PAUSE: Duration = Duration::from_millis(10);
 
+/// The longest deadline: as good as for ever, and no clock overflows.
+const WITHIN_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// Where tries go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -80,7 +83,7 @@ impl<'a> Caller<'a> {
             kind,
             backoff: Backoff::new(jitter),
             within,
-            deadline: Instant::now() + within,
+            deadline: Instant::now() + within.min(WITHIN_MAX),
             tries: 0,
             try_ms: TRY_MS_FIRST,
             redirects: 0,

@@ -94,8 +94,8 @@ impl Client {
         Self { read: v1::ReadOptions { stale: true, ..self.read }, ..self.clone() }
     }
 
-    /// The same with stale reads from one master, by its name, number or address. Mutations are refused there
-    /// unless it leads.
+    /// The same with all calls to one master, by its name, number or address. Unless it leads, it refuses mutations, and
+    /// reads other than [`Client::stale`] ones.
     ///
     /// # Errors
     /// [`ClientError::NoSuchMaster`], or that of asking the cell for its masters.
@@ -104,7 +104,7 @@ impl Client {
             Some(address) => address.to_owned(),
             None => self.address_from_cell(master).await?,
         };
-        Ok(Self { route: Route::Master(address), ..self.stale() })
+        Ok(Self { route: Route::Master(address), ..self.clone() })
     }
 
     async fn address_from_cell(&self, master: &str) -> Result<String, ClientError> {
@@ -188,8 +188,9 @@ impl Client {
     /// A change, under one request id for all its tries.
     ///
     /// A cell that has forgotten old clients refuses ids of a client that it does not know unless they show that they
-    /// are new. A client that has seen nothing yet cannot show it: when it is refused so, for certain, it reads
-    /// once and asks again under an id of that revision.
+    /// are new. A client that has seen nothing yet cannot show it, and one that was silent for long enough to be
+    /// forgotten itself shows what is old by now. When it is refused so, for certain, it reads once and asks again under
+    /// an id of that revision.
     pub(crate) async fn mutate<Q, A, F, Fut>(&self, request: Q, call: F) -> Result<A, ClientError>
     where
         Q: Mutation,
@@ -198,11 +199,14 @@ impl Client {
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
         let began = tokio::time::Instant::now();
-        let knew_nothing = self.core.ids.floor() == Revision(0);
         match self.mutate_once(request.clone(), &call, self.within).await {
-            Err(error) if knew_nothing && error.code() == Some(v1::ErrorCode::RequestTooOld) => {
-                self.jobs().list_page(v1::ListJobsRequest { page_size: 1, ..Default::default() }).await?;
-                self.mutate_once(request, &call, self.within.saturating_sub(began.elapsed())).await
+            // An outcome that is open after an earlier try is `Unknown` by now, so nothing was done under the first id.
+            Err(error) if error.code() == Some(v1::ErrorCode::RequestTooOld) => {
+                let left = || self.within.saturating_sub(began.elapsed());
+                // What a stale read says may be as old as what we know.
+                let current = Self { within: left(), read: v1::ReadOptions::default(), ..self.clone() };
+                current.jobs().list_page(v1::ListJobsRequest { page_size: 1, ..Default::default() }).await?;
+                self.mutate_once(request, &call, left()).await
             }
             outcome => outcome,
         }

@@ -1,8 +1,9 @@
 //! The folder that a cell is found by: who serves it, and with which credentials to come.
 //!
 //! ```text
-//! DIR/cell.json              {"api": ["127.0.0.1:7101", …], "masters": [{"id": 1, "api": "127.0.0.1:7101", …}, …]}
-//! DIR/credentials/operator   ca.pem cert.pem key.pem
+//! DIR/cell.json              {"api": ["127.0.0.1:7101", …], "masters": [{"id": 1, "api": "127.0.0.1:7101", …}, …],
+//!                             "credentials": "credentials/operator"}
+//! DIR/credentials/operator   ca.pem cert.pem key.pem; in another folder where cell.json says so
 //! ```
 //!
 //! `paceline dev` writes and keeps it; an operator may write one by hand. Fields that are not ours are ignored.
@@ -43,10 +44,18 @@ struct CellFile {
     api: Vec<String>,
     #[serde(default)]
     masters: Vec<MasterEntry>,
+    /// A folder, from that of the cell.
+    #[serde(default = "operator")]
+    credentials: PathBuf,
+}
+
+/// Where credentials are unless `cell.json` says where.
+fn operator() -> PathBuf {
+    Path::new("credentials").join("operator")
 }
 
 impl CellFolder {
-    /// Reads `DIR/cell.json` and takes the operator's credentials beside it.
+    /// Reads `DIR/cell.json` and takes the credentials that it names, or the operator's beside it.
     ///
     /// # Errors
     /// [`OpenError`] naming the file.
@@ -58,7 +67,7 @@ impl CellFolder {
         if file.api.is_empty() {
             return Err(OpenError::NoMasters { path });
         }
-        let credentials = dir.join("credentials").join("operator");
+        let credentials = dir.join(file.credentials);
         Ok(Self { api: file.api, masters: file.masters, credentials })
     }
 
@@ -93,6 +102,14 @@ mod tests {
         {
             assert_eq!(cell.address_of(master), address, "{master}");
         }
+    }
+
+    #[test]
+    fn credentials_are_where_the_description_says() {
+        let at =
+            |said: &str| folder(&format!(r#"{{"api": ["h:1"], "credentials": "{said}"}}"#)).expect("reads");
+        assert!(at("credentials/user").credentials.ends_with("credentials/user"));
+        assert_eq!(at("/etc/cell/ann").credentials, Path::new("/etc/cell/ann"));
     }
 
     #[test]

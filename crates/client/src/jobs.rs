@@ -157,7 +157,7 @@ impl Jobs<'_> {
 
 /// Reads pages to the last one, from the start again where the view that they came from is gone: pages of two
 /// views do not make a listing.
-async fn all_pages<T, F, Fut>(page: F) -> Result<Vec<T>, ClientError>
+pub(crate) async fn all_pages<T, F, Fut>(page: F) -> Result<Vec<T>, ClientError>
 where
     F: Fn(tonic::codegen::Bytes) -> Fut,
     Fut: Future<Output = Result<(Vec<T>, tonic::codegen::Bytes), ClientError>>,

@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::jobs::all_pages;
 
 /// Nodes on one page.
 const PAGE_NODES: u32 = 1_000;
@@ -22,22 +23,18 @@ fn service(channel: Channel) -> NodesClient<Channel> {
 }
 
 impl Nodes<'_> {
-    /// All nodes by name. A node that comes or goes between two pages may or may not be among them.
+    /// All nodes by name, of one view.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn list(&self) -> Result<Vec<v1::Node>, ClientError> {
-        let mut all = Vec::new();
-        let mut request = v1::ListNodesRequest { page_size: PAGE_NODES, ..v1::ListNodesRequest::default() };
-        loop {
+        let page = |page_token| async {
+            let request = v1::ListNodesRequest { read: None, page_size: PAGE_NODES, page_token };
             let call = |to, request| async move { service(to).list(request).await };
-            let reply: v1::ListNodesReply = self.0.read(request.clone(), call).await?;
-            all.extend(reply.nodes);
-            if reply.next_page_token.is_empty() {
-                return Ok(all);
-            }
-            request.page_token = reply.next_page_token;
-        }
+            let reply: v1::ListNodesReply = self.0.read(request, call).await?;
+            Ok((reply.nodes, reply.next_page_token))
+        };
+        all_pages(page).await
     }
 
     /// One node.

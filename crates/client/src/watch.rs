@@ -107,13 +107,25 @@ impl Watch {
         Ok(None)
     }
 
-    async fn open(&self) -> Result<Streaming<v1::WatchReply>, ClientError> {
-        let job = self.job.clone().map(Into::into);
+    async fn open(&mut self) -> Result<Streaming<v1::WatchReply>, ClientError> {
+        let job = self.resolved().await?.map(Into::into);
         let request = v1::WatchRequest { read: None, after_revision: self.seen, job };
         let call = |to, request| async move {
             service(to).max_decoding_message_size(WATCH_MESSAGE_BYTES_MAX).watch(request).await
         };
         self.client.stream(request, call).await
+    }
+
+    /// The job to watch. What has its name after a break may be another job: a name is looked up once.
+    async fn resolved(&mut self) -> Result<Option<JobRef>, ClientError> {
+        if matches!(self.job, Some(JobRef::Name(_)))
+            && let Some(named) = self.job.clone()
+        {
+            let found = self.client.jobs().get(named).await?;
+            let uid = found.uid.ok_or_else(|| ClientError::protocol("a job was sent without its uid"))?;
+            self.job = Some(JobRef::Uid(uid.into()));
+        }
+        Ok(self.job.clone())
     }
 
     fn saw(&mut self, revision: u64) {

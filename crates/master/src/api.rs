@@ -46,6 +46,7 @@ use caller::Caller;
 pub(crate) use calls::counted;
 pub(crate) use links::unix_seconds;
 pub(crate) use logs::{LogRelay, Readers};
+pub(crate) use watch::Watchers;
 pub(crate) use why::Heard;
 
 /// Largest request: an entry of 2 MiB in API encoding, with room for framing.
@@ -74,6 +75,8 @@ pub(crate) struct Services {
     pub logs: LogRelay,
     /// Who reads output.
     pub log_readers: Readers,
+    /// Who watches.
+    pub watchers: Watchers,
     /// What the hub heard last, for explanations.
     pub heard: Heard,
 }
@@ -107,13 +110,14 @@ impl Services {
         }
     }
 
-    /// What the leader's loop knows of links; nothing of it where another master leads.
-    async fn links(&self) -> LinksAnswer {
+    /// What the leader's loop knows of links; nothing where another master leads.
+    async fn links(&self) -> Option<LinksAnswer> {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        if self.questions.send(Question::Links(reply)).await.is_err() {
-            return LinksAnswer::default();
-        }
-        answer.await.unwrap_or_default()
+        self.questions.send(Question::Links(reply)).await.ok()?;
+        let answer = answer.await.ok()?;
+        // A loop that does not lead knows of no node at all, one that leads of each.
+        let knows = !answer.nodes.is_empty() || self.published.view().node_count() == 0;
+        (knows && self.replica.status().leading).then_some(answer)
     }
 
     /// All services as one set of routes.

@@ -26,6 +26,7 @@ mod replies;
 mod room;
 mod run;
 mod show;
+mod standard;
 
 pub use config::{Founder, LogBudget, MasterConfig};
 pub use paceline_replica::Timings;

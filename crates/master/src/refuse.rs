@@ -146,6 +146,25 @@ pub(crate) fn proposal(error: &ProposalError) -> Status {
 pub(crate) fn read(error: &ReadError) -> Status {
     match error {
         ReadError::NotLeader { leader } => not_leader(leader.as_ref()),
-        _ => plain(ErrorCode::Unavailable, error.to_string()),
+        ReadError::NoQuorum { cause } => {
+            // The cause is in the words of Raft's own types, which help nobody who asked.
+            tracing::debug!(cause, "a read found no majority");
+            let message = "no majority of the masters confirms in time that this one leads: they are down, slow, or cut off from it";
+            plain(ErrorCode::Unavailable, message)
+        }
+        ReadError::Shutdown => plain(ErrorCode::Unavailable, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_without_a_majority_says_so_in_plain_words() {
+        let error = ReadError::NoQuorum { cause: "Member { raft_id: 2, disk_id: [7, 9] }".into() };
+        let status = read(&error);
+        assert!(!status.message().contains(['{', '[']), "{status}");
+        assert_eq!(paceline_api::detail_of(&status).expect("typed").code(), ErrorCode::Unavailable);
     }
 }

@@ -7,9 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::Router;
-use paceline_api::FILE_DESCRIPTOR_SET;
 use paceline_cell::Cell;
-use paceline_identity::{Connector, Credentials, Listener, ServeError, grpc, serve};
+use paceline_identity::{Connector, Credentials, Listener, ServeError, serve};
 use paceline_replica::{
     Disk, DiskError, History, InitializeError, OpenError, Replica, ReplicaConfig, ReplicaStatus, ServerRole,
 };
@@ -19,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::api::{Heard, LogRelay, Readers, Services, counted};
+use crate::api::{Heard, LogRelay, Readers, Services, Watchers, counted};
 use crate::bootstrap::begin_cell;
 use crate::certificates::Certificates;
 use crate::config::MasterConfig;
@@ -31,6 +30,7 @@ use crate::proposer::Proposer;
 use crate::published::Published;
 use crate::reads::Reads;
 use crate::room::{FREE_BYTES_MIN, Room};
+use crate::standard::{Serving, standard};
 
 /// How long a leader that was asked to end may take to hand over; then it ends all the same.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -119,6 +119,7 @@ pub async fn run<L: Listener>(
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
     let proposer = Proposer::new(replica.clone(), metrics.clone());
     let logs = LogRelay::new();
+    let pages = Arc::new(Pages::default());
     let services = Services {
         config: config.clone(),
         replica: replica.clone(),
@@ -131,14 +132,18 @@ pub async fn run<L: Listener>(
         room: room.clone(),
         links,
         questions,
-        pages: Arc::new(Pages::default()),
+        pages: pages.clone(),
         next_link: Arc::new(AtomicU64::new(1)),
         logs: logs.clone(),
         log_readers: Readers::default(),
+        watchers: Watchers::default(),
         heard: Heard::default(),
     };
+    let reflection_failed =
+        |error: tonic_reflection::server::Error| MasterError::Reflection(error.to_string());
+    let (standard, serving) = standard().await.map_err(reflection_failed)?;
     let router = counted(services.routes(), metrics.clone())
-        .merge(reflection()?)
+        .merge(standard)
         .merge(http_routes(metrics.clone(), health.clone()));
     let leader = LeaderLoop {
         replica: replica.clone(),
@@ -165,9 +170,10 @@ pub async fn run<L: Listener>(
     };
     if let Some(port) = config.health_port {
         let mut leaving = leave.subscribe();
+        let on_loopback = health.clone();
         tasks.spawn(async move {
             tokio::select! {
-                served = serve_loopback_health(port, health) => served.map_err(MasterError::Health),
+                served = serve_loopback_health(port, on_loopback) => served.map_err(MasterError::Health),
                 _ = leaving.wait_for(|leave| *leave) => Ok(()),
             }
         });
@@ -177,6 +183,9 @@ pub async fn run<L: Listener>(
         published,
         metrics,
         ready,
+        pages,
+        health: health.clone(),
+        serving,
         certificates,
         disk: disk.clone(),
         disk_ready,
@@ -250,19 +259,6 @@ async fn serve_port<L: Listener>(
     Ok(serve(listener, router, left).await?)
 }
 
-fn reflection() -> Result<Router, MasterError> {
-    let builder = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let failed = |error: tonic_reflection::server::Error| MasterError::Reflection(error.to_string());
-    let (_, health) = tonic_health::server::health_reporter();
-    let v1 = grpc(builder().build_v1().map_err(failed)?);
-    let v1alpha = grpc(builder().build_v1alpha().map_err(failed)?);
-    Ok(v1.merge(v1alpha).merge(grpc(health)))
-}
-
 /// Hands the leadership to another master before leaving, so that the cell does not wait for an election.
 async fn hand_over(replica: &Replica) {
     let status = replica.status();
@@ -282,6 +278,9 @@ struct Observer {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     ready: Check,
+    pages: Arc<Pages>,
+    health: Health,
+    serving: Serving,
     certificates: Arc<Certificates>,
     disk: Arc<dyn Disk>,
     disk_ready: Check,
@@ -297,6 +296,8 @@ impl Observer {
             let status = self.replica.status();
             self.observe(&status);
             self.look_at_disk().await;
+            self.pages.sweep();
+            self.serving.set(self.health.ready().healthy).await;
             self.metrics.raft.log_bytes.advance_to(self.replica.log_bytes_written());
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use paceline_api::v1::cell_client::CellClient;
 use paceline_api::v1::jobs_client::JobsClient;
 use paceline_client::{CellFolder, Class, Client, ClientError, ClientId, JobRef, LogsOf, v1};
 use paceline_identity::{
@@ -18,6 +19,9 @@ use paceline_types::{Resources, TaskState};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// A folder with authorities and credentials.
 fn cell() -> TempDir {
@@ -220,6 +224,25 @@ async fn configuration_and_snapshot_are_served() {
     }
     assert!(bytes > 0 && snapshot.revision().is_some());
     assert_eq!(code(client.cell().transfer_leadership(None).await), Some(v1::ErrorCode::Conflict));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handover_in_a_term_to_come_is_refused_and_in_a_passed_one_says_who_leads() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let term = master.client(dir.path(), "op", 1).cell().status().await.expect("a status").term;
+    let connector = Arc::new(TlsConnector::new(credentials(dir.path(), "op")));
+    let expect = Expect { role: Role::Master, name: None };
+    let mut raw = CellClient::new(channel(connector, &master.api.to_string(), expect));
+    let request = |if_term| v1::TransferLeadershipRequest { if_term, ..Default::default() };
+    let refused = raw.transfer_leadership(request(term + 1_000)).await.expect_err("nothing was done");
+    let detail = paceline_api::detail_of(&refused).expect("a typed refusal");
+    assert_eq!((detail.code(), detail.leader), (v1::ErrorCode::NotLeader, None));
+    if let Some(passed) = term.checked_sub(1).filter(|&passed| passed > 0) {
+        let reply = raw.transfer_leadership(request(passed)).await.expect("an answer").into_inner();
+        assert_eq!((reply.leader.as_str(), reply.term), ("m1", term));
+    }
     master.stop().await;
 }
 
@@ -448,5 +471,32 @@ async fn digest_of_a_revision_is_that_of_the_revision_or_is_refused() {
         client.jobs().submit(&job(&format!("more-{number}"), 1)).await.expect("accepted");
     }
     assert_eq!(code(client.cell().status_at(revision).await), Some(v1::ErrorCode::Conflict));
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_health_says_of_each_service_whether_the_master_is_ready() {
+    let dir = cell();
+    let master = Master::start(dir.path()).await;
+    let connector = Arc::new(TlsConnector::new(credentials(dir.path(), "op")));
+    let expect = Expect { role: Role::Master, name: None };
+    let mut health = HealthClient::new(channel(connector, &master.api.to_string(), expect));
+    let serving = async {
+        loop {
+            let mut ready = 0;
+            for service in ["", "paceline.v1.Jobs", "paceline.v1.Cell"] {
+                let request = HealthCheckRequest { service: service.to_owned() };
+                let status =
+                    health.check(request).await.expect("a service that is known").into_inner().status();
+                assert_ne!(status, ServingStatus::Unknown);
+                ready += usize::from(status == ServingStatus::Serving);
+            }
+            if ready == 3 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), serving).await.expect("it leads, so it is ready");
     master.stop().await;
 }

@@ -220,7 +220,8 @@ async fn a_master_filled_by_snapshot_reads_the_same_finished_jobs_and_has_the_sa
         assert_eq!(found.tasks.map(|tasks| tasks.killed), Some(5 + number));
     }
     let same_digest = async || {
-        let ours = everyone.cell().status().await.ok()?;
+        let latest = everyone.cell().status().await.ok()?.revision;
+        let ours = everyone.cell().status_at(Revision(latest)).await.ok()?;
         let theirs = follower.cell().status_at(Revision(ours.revision)).await.ok()?;
         assert_eq!(theirs.answered_by, format!("m{}", away + 1));
         assert_eq!(theirs.revision, ours.revision);

@@ -11,13 +11,16 @@ use crate::dev::{DevOptions, LogPlan, Part, Size};
 
 /// Paceline: the control plane of a datacenter cell.
 #[derive(Debug, Parser)]
-#[command(name = "paceline", version, max_term_width = 100)]
+#[command(name = "paceline", version, max_term_width = 100, after_help = crate::exit::CODES)]
 pub struct Cli {
     #[command(flatten)]
     pub cell: CellOptions,
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// The longest `--timeout`: a year. Whoever waits longer asks again.
+const TIMEOUT_S_MAX: u64 = 365 * 86_400;
 
 /// Which cell is asked, and how answers are printed.
 #[derive(Clone, Debug, Args)]
@@ -29,9 +32,10 @@ pub struct CellOptions {
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
     /// Longest time that a call may take, failovers included.
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_S_MAX))]
     pub timeout: u64,
-    /// Ask this master only, by name or address.
+    /// Ask this master only, by name or address; unless it leads it answers with --stale only.
     #[arg(long, global = true, value_name = "MASTER")]
     pub from: Option<String>,
     /// Accept an answer that may be behind.
@@ -369,7 +373,8 @@ pub enum NodeCommand {
         #[arg(required = true, value_name = "NAME=VALUE|NAME-")]
         changes: Vec<String>,
     },
-    /// Set taints (key=value) and unset them (key-).
+    /// Set taints (key=value) and unset them (key-). A taint keeps off every task that does not tolerate it; there are
+    /// no effects to choose from.
     Taint {
         node: String,
         #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
@@ -453,6 +458,15 @@ mod tests {
         assert!(logs.follow && logs.stderr);
         for wrong in ["job logs j", "job logs j -1", "job logs j 1 --tail 3 --offset 4"] {
             assert!(parse(&format!("paceline {wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_between_a_second_and_a_year() {
+        let parse = |seconds: &str| Cli::try_parse_from(["paceline", "cell", "status", "--timeout", seconds]);
+        assert!(parse("1").is_ok() && parse("31536000").is_ok());
+        for wrong in ["0", "31536001", "18446744073709551615"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -5,6 +5,7 @@ mod connect;
 pub mod job;
 mod logs;
 pub mod node;
+mod part;
 pub mod shard;
 mod show;
 mod wait;

@@ -27,6 +27,7 @@ use cli::{Cli, Command, ShardArgs};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let format = cli.cell.output;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,13 +37,7 @@ fn main() -> ExitCode {
     };
     let code = match runtime.block_on(run(cli)) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            if let Some(advice) = exit::advice(&error) {
-                eprintln!("help: {advice}");
-            }
-            exit::of(&error)
-        }
+        Err(error) => exit::with(&error, format),
     };
     // A blocked read of standard input or of a disk must not hold up the exit.
     runtime.shutdown_background();

@@ -71,11 +71,25 @@ async fn a_new_client_of_a_cell_that_forgot_old_ones_reads_and_asks_again() {
     let ids: Vec<_> = masters.cell.lock().seen.iter().map(|id| (id.sequence, id.floor.0)).collect();
     assert_eq!(ids, [(1, 0), (2, 90)]);
 
-    masters.cell.lock().faults = [forgotten()].into();
-    let refused =
-        client.jobs().submit(&spec()).await.expect_err("a client that has read is not believed twice");
+    // Refused again at the revision of that read, it is not asked a third time.
+    masters.cell.lock().faults = [forgotten(), forgotten()].into();
+    let refused = client.jobs().submit(&spec()).await.expect_err("refused twice");
     assert_eq!(refused.code(), Some(ErrorCode::RequestTooOld));
     assert_eq!(masters.cell.lock().executions, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_was_silent_until_it_was_forgotten_reads_and_asks_again() {
+    let masters = masters(1, 0).await;
+    let client = masters.client_from(0);
+    client.jobs().submit(&spec()).await.expect("submitted");
+    // What others did meanwhile moved the horizon beyond all that this client has seen.
+    masters.cell.lock().others = 410;
+    let forgotten = Fault::Say(error_detail(ErrorCode::RequestTooOld, "below the horizon"));
+    masters.cell.lock().faults = [forgotten].into();
+    assert_eq!(client.jobs().submit(&spec()).await.expect("submitted").revision, 512);
+    let floors: Vec<_> = masters.cell.lock().seen.iter().map(|id| id.floor.0).collect();
+    assert_eq!(floors, [0, 101, 500]);
 }
 
 #[tokio::test]
@@ -146,6 +160,13 @@ async fn the_deadline_holds_and_what_was_surely_not_done_is_told_from_what_may_h
 }
 
 #[tokio::test]
+async fn a_deadline_beyond_every_clock_is_as_good_as_for_ever() {
+    let masters = masters(1, 0).await;
+    let client = masters.client_from(0).within(Duration::MAX);
+    assert_eq!(client.jobs().submit(&spec()).await.expect("submitted").revision, 101);
+}
+
+#[tokio::test]
 async fn a_read_without_an_answer_leaves_nothing_open() {
     let mut masters = masters(1, 0).await;
     masters.kill(0).await;
@@ -164,10 +185,13 @@ async fn an_id_that_the_cell_forgot_after_an_open_try_is_an_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn a_stale_read_goes_to_the_master_that_was_named_and_to_no_other() {
+async fn a_read_goes_to_the_master_that_was_named_and_a_follower_answers_stale_ones_only() {
     let masters = masters(3, 0).await;
     let client = masters.client_from(0);
     let there = client.at(&masters.addresses[2]).await.expect("known");
+    let error = there.jobs().get("hello").await.expect_err("it may be behind");
+    assert_eq!(error.code(), Some(ErrorCode::NotLeader));
+    let there = there.stale();
     assert_eq!(there.jobs().get("hello").await.expect("read").name, "m2");
     assert_eq!(client.jobs().get("hello").await.expect("read").name, "m0");
     let error = there.jobs().submit(&spec()).await.expect_err("refused");

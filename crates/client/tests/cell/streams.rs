@@ -52,6 +52,18 @@ async fn a_watch_goes_on_where_it_broke_and_shows_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_watch_by_name_stays_with_the_job_that_had_the_name_first() {
+    let masters = masters().await;
+    masters.cell.lock().watches = [vec![change(105), broken()], vec![change(106)]].into();
+    let mut watch = masters.client_from(1).jobs().watch(Some(Revision(100)), Some("hello".into()));
+    assert!(matches!(watch.next().await, Ok(WatchItem::Change(change)) if change.revision == 105));
+    // Another job has the name by now.
+    masters.cell.lock().others = 230;
+    assert!(matches!(watch.next().await, Ok(WatchItem::Change(change)) if change.revision == 106));
+    assert_eq!(masters.cell.lock().watched_of, ["101-0", "101-0"]);
+}
+
+#[tokio::test]
 async fn a_watch_whose_past_is_gone_says_so() {
     let masters = masters().await;
     let resync = v1::Resync { revision: 90, oldest_revision: 60 };

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use paceline_api::v1::cell_server::Cell as CellApi;
@@ -34,16 +34,43 @@ const PIECE_WAIT: Duration = Duration::from_secs(30);
 /// pause that Raft itself shrugs off does not flicker.
 const MASTER_SILENCE: Duration = Duration::from_secs(2);
 
-/// The service, with the digest of the revision that was asked for last: it costs a read of the whole state.
+/// A status without a revision of its own is answered with a digest of at most this age: it costs a read of the whole
+/// state, and anybody may ask.
+const DIGEST_FOR: Duration = Duration::from_secs(1);
+/// Calls that wait for digests at once. Each holds a view for as long as it waits.
+const DIGESTS_WAITED_FOR: usize = 64;
+/// When to come again while that many wait.
+const DIGEST_RETRY_MS: u64 = 1_000;
+
+/// A digest, and when it was computed.
+#[derive(Clone, Copy)]
+struct Known {
+    revision: Revision,
+    digest: [u8; 32],
+    at: Instant,
+}
+
+/// Whether a digest of this revision and age will do for a view.
+fn will_do(known: Revision, age: Duration, view: Revision, exactly: bool) -> bool {
+    known == view || (!exactly && known < view && age < DIGEST_FOR)
+}
+
+/// The service, with the digest that was computed last.
 pub(super) struct CellService {
     services: Services,
-    digest: Mutex<Option<(Revision, [u8; 32])>>,
+    digest: Mutex<Option<Known>>,
+    digest_calls: Semaphore,
     snapshots: Arc<Semaphore>,
 }
 
 impl CellService {
     pub(super) fn new(services: Services) -> Self {
-        Self { services, digest: Mutex::new(None), snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)) }
+        Self {
+            services,
+            digest: Mutex::new(None),
+            digest_calls: Semaphore::new(DIGESTS_WAITED_FOR),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
+        }
     }
 }
 
@@ -62,9 +89,9 @@ impl CellApi for CellService {
         if at_revision != 0 {
             view = self.services.reads.exactly(Revision(at_revision)).await?;
         }
-        let digest = self.digest(&view).await?;
+        let digest = self.digest(&view, at_revision != 0).await?;
         let links = self.services.links().await;
-        Ok(Response::new(self.status_reply(&view, digest, &links)))
+        Ok(Response::new(self.status_reply(&view, digest, links.as_ref())))
     }
 
     async fn get_config(
@@ -83,7 +110,7 @@ impl CellApi for CellService {
         let caller = Caller::of(&request)?;
         let v1::SetConfigRequest { request: id, config: change } = request.into_inner();
         let change = change.ok_or_else(|| refuse::invalid_field("config", "", "what shall change"))?;
-        let body = CommandBody::SetConfig(config_change(change)?);
+        let body = CommandBody::SetConfig(config_change(&self.services.published.view(), change)?);
         let (revision, _) = self.services.command(&caller, id, body).await?;
         let view = self.services.reads.at_least(revision).await?;
         Ok(Response::new(v1::SetConfigReply { revision: revision.0, config: Some(config(&view)) }))
@@ -116,36 +143,60 @@ impl CellApi for CellService {
     ) -> Result<Response<v1::TransferLeadershipReply>, Status> {
         let v1::TransferLeadershipRequest { to, if_term, .. } = request.into_inner();
         let status = self.services.replica.status();
+        if if_term > status.term {
+            // Whoever is in that term knows more than this master.
+            return Err(refuse::not_leader(status.leader.as_ref().filter(|_| !status.leading)));
+        }
         // A term that has passed means that the leadership has moved already: a retry only hears who leads now.
-        if if_term == 0 || if_term == status.term {
+        let asked = if_term == 0 || if_term == status.term;
+        if asked {
             let to = (!to.is_empty()).then_some(to);
             self.services.replica.transfer_leadership(to).await.map_err(|error| transfer(&error))?;
         }
         let status = self.services.replica.status();
+        let leader = status.leader.ok_or_else(|| {
+            let code = if asked { v1::ErrorCode::OutcomeUnknown } else { v1::ErrorCode::Unavailable };
+            refuse::plain(code, format!("no leader is known in term {}", status.term))
+        })?;
         Ok(Response::new(v1::TransferLeadershipReply {
             revision: self.services.published.view().revision().0,
-            leader: status.leader.map(|leader| leader.name).unwrap_or_default(),
+            leader: leader.name,
             term: status.term,
         }))
     }
 }
 
 impl CellService {
-    /// The digest of a view, computed on a thread of its own. Callers of one moment wait for one computation.
-    async fn digest(&self, view: &Arc<Cell>) -> Result<[u8; 32], Status> {
-        let mut known = self.digest.lock().await;
-        if let Some((_, digest)) = known.filter(|(revision, _)| *revision == view.revision()) {
-            return Ok(digest);
+    /// The digest of exactly a view, or of one shortly before, computed on a thread of its own. Callers of one moment wait
+    /// for one computation.
+    async fn digest(&self, view: &Arc<Cell>, exactly: bool) -> Result<Known, Status> {
+        let Ok(_place) = self.digest_calls.try_acquire() else {
+            return Err(status_from(v1::ErrorDetail {
+                code: v1::ErrorCode::Overloaded.into(),
+                message: format!(
+                    "{DIGESTS_WAITED_FOR} calls wait for a digest of the state, and no more at once"
+                ),
+                retry_after_ms: DIGEST_RETRY_MS,
+                ..v1::ErrorDetail::default()
+            }));
+        };
+        let mut last = self.digest.lock().await;
+        let revision = view.revision();
+        if let Some(known) = *last
+            && will_do(known.revision, known.at.elapsed(), revision, exactly)
+        {
+            return Ok(known);
         }
         let asked = view.clone();
         let failed =
             |error: tokio::task::JoinError| refuse::plain(v1::ErrorCode::Internal, error.to_string());
         let digest = tokio::task::spawn_blocking(move || asked.digest()).await.map_err(failed)?;
-        *known = Some((view.revision(), digest));
-        Ok(digest)
+        let known = Known { revision, digest, at: Instant::now() };
+        *last = Some(known);
+        Ok(known)
     }
 
-    fn status_reply(&self, view: &Cell, digest: [u8; 32], links: &LinksAnswer) -> v1::CellStatusReply {
+    fn status_reply(&self, view: &Cell, digest: Known, links: Option<&LinksAnswer>) -> v1::CellStatusReply {
         let status = self.services.replica.status();
         let log_bytes = self.services.replica.log_bytes_written();
         let task_transitions = self.services.published.transitions();
@@ -157,8 +208,8 @@ impl CellService {
             generation: view.generation().0,
             feature_level: view.feature_level().0,
             state_digest: Some(v1::StateDigest {
-                revision: view.revision().0,
-                digest: digest.to_vec().into(),
+                revision: digest.revision.0,
+                digest: digest.digest.to_vec().into(),
             }),
             masters: self.masters(&status),
             shards: view.shards().map(|shard| show::shard(shard, links)).collect(),
@@ -239,13 +290,15 @@ async fn send_pieces(view: Arc<Cell>, sender: mpsc::Sender<Result<v1::SnapshotRe
     }
 }
 
-fn node_counts(view: &Cell, links: &LinksAnswer) -> v1::NodeCounts {
+fn node_counts(view: &Cell, links: Option<&LinksAnswer>) -> v1::NodeCounts {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let heard =
-        |wanted: fn(&Liveness) -> bool| links.nodes.values().filter(|node| wanted(&node.liveness)).count();
+    let heard = |wanted: fn(&Liveness) -> bool| {
+        links.map(|links| count(links.nodes.values().filter(|node| wanted(&node.liveness)).count()))
+    };
     v1::NodeCounts {
-        up: count(heard(|liveness| matches!(liveness, Liveness::Up))),
-        suspect: count(heard(|liveness| matches!(liveness, Liveness::Suspect { .. }))),
+        up: heard(|liveness| matches!(liveness, Liveness::Up)),
+        suspect: heard(|liveness| matches!(liveness, Liveness::Suspect { .. })),
+        unheard: heard(|liveness| matches!(liveness, Liveness::Unheard)),
         draining: count(view.nodes().filter(|node| node.draining).count()),
         total: count(view.node_count()),
     }
@@ -287,7 +340,8 @@ fn config(view: &Cell) -> v1::CellConfig {
     }
 }
 
-fn config_change(change: v1::CellConfig) -> Result<ConfigChange, Status> {
+/// What shall change; a setting that nobody knows is named together with all other faults.
+fn config_change(view: &Cell, change: v1::CellConfig) -> Result<ConfigChange, Status> {
     let mut unknown = Vec::new();
     let mut settings = std::collections::BTreeMap::new();
     for (word, value) in change.settings {
@@ -306,10 +360,13 @@ fn config_change(change: v1::CellConfig) -> Result<ConfigChange, Status> {
             }
         }
     }
-    if !unknown.is_empty() {
-        return Err(refuse::invalid(&unknown));
+    let failure_domains = change.failure_domains.map(|domains| domains.labels);
+    let change = ConfigChange { settings, failure_domains };
+    if unknown.is_empty() {
+        return Ok(change);
     }
-    Ok(ConfigChange { settings, failure_domains: change.failure_domains.map(|domains| domains.labels) })
+    unknown.extend(view.config().with(&change).err().unwrap_or_default());
+    Err(refuse::invalid(&unknown))
 }
 
 fn transfer(error: &paceline_replica::TransferError) -> Status {
@@ -318,6 +375,53 @@ fn transfer(error: &paceline_replica::TransferError) -> Status {
         TransferError::NotLeader { leader } => refuse::not_leader(leader.as_ref()),
         TransferError::NoSuchVoter { .. } => refuse::plain(v1::ErrorCode::NotFound, error.to_string()),
         TransferError::NoOtherVoter => refuse::plain(v1::ErrorCode::Conflict, error.to_string()),
+        // The other master was told to take over, and may still do.
+        TransferError::NotTaken { .. } => refuse::plain(v1::ErrorCode::OutcomeUnknown, error.to_string()),
         _ => refuse::plain(v1::ErrorCode::Unavailable, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paceline_replica::TransferError;
+
+    #[test]
+    fn a_digest_shortly_before_will_do_where_no_revision_was_named() {
+        let (young, old) = (DIGEST_FOR / 2, DIGEST_FOR * 2);
+        let at = Revision;
+        assert!(will_do(at(5), young, at(7), false));
+        assert!(!will_do(at(5), old, at(7), false), "too old");
+        assert!(!will_do(at(5), young, at(7), true), "exactly is exactly");
+        assert!(will_do(at(7), old, at(7), true), "the same state has the same digest");
+        assert!(!will_do(at(9), young, at(7), false), "a view has not seen what comes after it");
+    }
+
+    #[test]
+    fn unknown_settings_and_values_out_of_range_are_named_at_once() {
+        let settings = [("no_such".to_owned(), 1), ("heartbeat_ms".to_owned(), 1)].into();
+        let change = v1::CellConfig { settings, failure_domains: None };
+        let refused = config_change(&Cell::genesis("test"), change).expect_err("two faults");
+        let detail = paceline_api::detail_of(&refused).expect("typed");
+        let fields: Vec<&str> = detail.violations.iter().map(|fault| fault.field.as_str()).collect();
+        assert!(fields.len() == 2 && fields[0] == "config.no_such", "{fields:?}");
+        assert!(fields[1].contains("heartbeat_ms"), "{fields:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent_and_what_is_none_is_zero() {
+        let view = Cell::genesis("test");
+        let follower = node_counts(&view, None);
+        assert_eq!((follower.up, follower.suspect, follower.unheard, follower.total), (None, None, None, 0));
+        let leader = node_counts(&view, Some(&LinksAnswer::default()));
+        assert_eq!((leader.up, leader.suspect, leader.unheard), (Some(0), Some(0), Some(0)));
+    }
+
+    #[test]
+    fn a_handover_that_was_asked_for_and_not_seen_may_still_come() {
+        let code = |error| paceline_api::detail_of(&transfer(&error)).expect("typed").code();
+        assert_eq!(code(TransferError::NotTaken { deadline_ms: 5 }), v1::ErrorCode::OutcomeUnknown);
+        assert_eq!(code(TransferError::Raft("no".into())), v1::ErrorCode::Unavailable);
+        assert_eq!(code(TransferError::NotLeader { leader: None }), v1::ErrorCode::NotLeader);
     }
 }

@@ -12,7 +12,7 @@ use paceline_types::{AttemptId, IndexRange, IndexSet, JobState, JobUid, NodeId, 
 use tonic::{Request, Response, Status};
 
 use super::logs::{LogsStream, logs};
-use super::watch::watch;
+use super::watch::{Renewal, watch};
 use super::why::why;
 use super::{Caller, Services};
 use crate::history::{Found, RetiredPage, Scan};
@@ -120,11 +120,12 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::ListJobsRequest>,
     ) -> Result<Response<v1::ListJobsReply>, Status> {
+        let caller = Caller::of(&request)?.identity.principal();
         let request = request.into_inner();
         let size = pages::size(request.page_size, JOBS_PER_PAGE, JOBS_PER_PAGE_MAX)?;
         let states: Vec<JobState> =
             request.states.iter().map(|&code| job_state("states", code)).collect::<Result<_, _>>()?;
-        let page = self.page(&request.page_token, request.read.as_ref()).await?;
+        let page = self.page(&caller, &request.page_token, request.read.as_ref()).await?;
         let wanted = |job: &Job| {
             (states.is_empty() || states.contains(&job.state)) && job.name.starts_with(&request.name_prefix)
         };
@@ -139,7 +140,8 @@ impl Jobs for JobsService {
         let (jobs, next) = merged(&page.view, before, &retired, size, wanted);
         let jobs = jobs.into_iter();
         let jobs = jobs.map(|(job, retired)| show::job_status(revision, job, retired, false)).collect();
-        let next_page_token = next.map(|job| self.0.pages.token_after(&page.view, job)).unwrap_or_default();
+        let next_page_token =
+            next.map(|job| self.0.pages.token_after(&caller, &page.view, job)).unwrap_or_default();
         Ok(Response::new(v1::ListJobsReply { revision: revision.0, jobs, next_page_token }))
     }
 
@@ -147,13 +149,14 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::ListTasksRequest>,
     ) -> Result<Response<v1::ListTasksReply>, Status> {
+        let caller = Caller::of(&request)?.identity.principal();
         let request = request.into_inner();
         let size = pages::size(request.page_size, TASKS_PER_PAGE, TASKS_PER_PAGE_MAX)?;
         let states: Vec<TaskState> =
             request.states.iter().map(|&code| task_state("states", code)).collect::<Result<_, _>>()?;
         let only = request.tasks.map(IndexSet::try_from).transpose()?;
         let selector = show::selector(request.job)?;
-        let page = self.page(&request.page_token, request.read.as_ref()).await?;
+        let page = self.page(&caller, &request.page_token, request.read.as_ref()).await?;
         let whole = self.find(&page.view, &selector).await?;
         let job = whole.job();
         let wanted = |task: TaskIndex, state: TaskState| {
@@ -172,7 +175,7 @@ impl Jobs for JobsService {
             uid: Some(job.uid.into()),
             tasks: tasks.collect(),
             next_page_token: next
-                .map(|next| self.0.pages.token(&page.view, u64::from(next.0)))
+                .map(|next| self.0.pages.token(&caller, &page.view, u64::from(next.0)))
                 .unwrap_or_default(),
         }))
     }
@@ -182,17 +185,32 @@ impl Jobs for JobsService {
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
+        let seat = self.0.watchers.admit(&Caller::of(&request)?.identity.principal())?;
         let v1::WatchRequest { read, after_revision, job } = request.into_inner();
         let view = self.0.reads.view(read.as_ref()).await?;
         let job = match job {
             Some(job) => Some(self.find(&view, &show::selector(Some(job))?).await?),
             None => None,
         };
-        Ok(Response::new(Box::pin(watch(self.0.published.clone(), &view, after_revision, job.as_ref()))))
+        let renewal = self.renewal(read.as_ref());
+        let stream = watch(self.0.published.clone(), seat, renewal, &view, after_revision, job.as_ref());
+        Ok(Response::new(Box::pin(stream)))
     }
 }
 
 impl JobsService {
+    /// How a watch knows that it has heard everything: as a read of the same freshness does.
+    fn renewal(&self, read: Option<&v1::ReadOptions>) -> Renewal {
+        if read.is_some_and(|read| read.stale) {
+            return None;
+        }
+        let reads = self.0.reads.clone();
+        Some(Box::new(move || {
+            let reads = reads.clone();
+            Box::pin(async move { reads.view(None).await.map(|_| ()) })
+        }))
+    }
+
     /// The job that a selector means: in the view, or else in the history as that view may see it. A name that was used
     /// again means its newest job, and that is the one in the view.
     async fn find<'v>(&self, view: &'v Cell, selector: &JobSelector) -> Result<Found<'v>, Status> {
@@ -240,8 +258,8 @@ impl JobsService {
     }
 
     /// The page that a token names, or the first page of a new view.
-    async fn page(&self, token: &[u8], read: Option<&v1::ReadOptions>) -> Result<Page, Status> {
-        match self.0.pages.find(token)? {
+    async fn page(&self, caller: &str, token: &[u8], read: Option<&v1::ReadOptions>) -> Result<Page, Status> {
+        match self.0.pages.find(caller, token)? {
             Some(page) => Ok(page),
             None => Ok(Page::first(self.0.reads.view(read).await?)),
         }

@@ -1,38 +1,50 @@
-//! A watch: every committed change after a revision, one message per revision, in order, from this replica's ring.
+//! A watch: every committed change after a revision, one message per revision, in order, from this replica's ring; and
+//! regularly how far it has come, once this master knows that it is not behind. Who may watch is decided elsewhere.
+
+mod queue;
+mod seats;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use futures::future::BoxFuture;
 use paceline_api::v1::event::Happened;
 use paceline_api::v1::{self, watch_reply::Message};
 use paceline_cell::{Cell, RetiredJob};
 use paceline_types::{JobUid, Revision};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
+use self::queue::{Gone, Outbox, queue};
+use self::seats::Seat;
+pub(crate) use self::seats::Watchers;
 use crate::history::Found;
 use crate::published::Published;
 use crate::show;
 
-/// Messages that wait for a slow watcher; then reading the ring pauses, and the ring's own bound decides.
-const WAITING_MESSAGES: usize = 64;
 /// Revisions read from the ring at once.
 const CHANGES_AT_ONCE: usize = 64;
-/// A watcher hears something at least this often, so that it can resume from a recent revision.
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+/// A watcher that heard nothing for so long hears how far it has come, so that it can resume from a recent revision. The
+/// contract says 5 s; the rest is for the read-index round before.
+const PROGRESS_EVERY: Duration = Duration::from_secs(4);
+
+/// Shows that this master is not behind, as a linearizable read does; nothing where the watcher takes a stale view.
+pub(super) type Renewal = Option<Box<dyn Fn() -> BoxFuture<'static, Result<(), Status>> + Send + Sync>>;
 
 /// Begins a watch after a revision; 0 is from this view on.
 pub(super) fn watch(
     published: Arc<Published>,
+    seat: Seat,
+    renewal: Renewal,
     view: &Cell,
     after_revision: u64,
     job: Option<&Found<'_>>,
 ) -> impl Stream<Item = Result<v1::WatchReply, Status>> + Send + 'static {
     let seen = if after_revision == 0 { view.revision() } else { Revision(after_revision) };
-    let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
+    let (outbox, taking) = queue();
     let end = match job {
         Some(Found::Retired(retired)) if after_revision == 0 => end_of(retired),
         _ => Vec::new(),
@@ -40,9 +52,12 @@ pub(super) fn watch(
     let job = job.map(|job| job.job().uid);
     tokio::spawn(async move {
         // A watcher that went away is no error: the stream ends.
-        let _ = Watcher { published, job, seen, sender }.run(end).await;
+        let last = Instant::now();
+        let watcher = Watcher { published, renewal, job, seen, outbox, last, progress_every: PROGRESS_EVERY };
+        let _ = watcher.run(end).await;
+        drop(seat);
     });
-    ReceiverStream::new(receiver)
+    taking
 }
 
 /// How a job ended that retired before the watch began. Whoever watches from now on would otherwise wait for ever for
@@ -68,20 +83,22 @@ fn end_of(retired: &RetiredJob) -> Vec<v1::WatchReply> {
 
 struct Watcher {
     published: Arc<Published>,
+    renewal: Renewal,
     job: Option<JobUid>,
-    /// Everything up to here was sent.
+    /// Everything up to here was sent, or is of no concern to this watcher.
     seen: Revision,
-    sender: mpsc::Sender<Result<v1::WatchReply, Status>>,
+    outbox: Outbox,
+    /// When the last message was sent.
+    last: Instant,
+    /// How long it may hear nothing.
+    progress_every: Duration,
 }
-
-/// The watcher does not listen any more.
-struct Gone;
 
 impl Watcher {
     async fn run(mut self, end: Vec<v1::WatchReply>) -> Result<(), Gone> {
         let mut revisions = self.published.subscribe();
         for reply in end {
-            self.sender.send(Ok(reply)).await.map_err(|_| Gone)?;
+            self.outbox.send(Ok(reply)).await?;
         }
         // First where the watch begins: the caller can resume from it whatever happens next.
         self.send(Message::Progress(v1::Progress { revision: self.seen.0 })).await?;
@@ -89,16 +106,34 @@ impl Watcher {
             if !self.send_changes().await? {
                 return Ok(());
             }
-            let news = async { revisions.wait_for(|revision| *revision > self.seen).await.is_ok() };
-            tokio::select! {
-                () = self.sender.closed() => return Err(Gone),
-                waited = timeout(PROGRESS_EVERY, news) => match waited {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(()),
-                    Err(_) => self.send(Message::Progress(v1::Progress { revision: self.seen.0 })).await?,
-                },
+            let seen = self.seen;
+            let news = async { revisions.wait_for(|revision| *revision > seen).await.is_ok() };
+            // Whatever the news is, it may not be for this watcher: the clock comes first.
+            let goes_on = tokio::select! {
+                biased;
+                () = self.outbox.closed() => return Err(Gone),
+                () = sleep_until(self.last + self.progress_every) => self.send_progress().await?,
+                published = news => published,
+            };
+            if !goes_on {
+                return Ok(());
             }
         }
+    }
+
+    /// Says how far the watch has come; false, and why, where this master cannot know whether there is more.
+    async fn send_progress(&mut self) -> Result<bool, Gone> {
+        if let Some(renew) = &self.renewal {
+            if let Err(status) = renew().await {
+                self.outbox.send(Err(status)).await?;
+                return Ok(false);
+            }
+            if !self.send_changes().await? {
+                return Ok(false);
+            }
+        }
+        self.send(Message::Progress(v1::Progress { revision: self.seen.0 })).await?;
+        Ok(true)
     }
 
     /// Sends what the ring has; false when it no longer has all of it.
@@ -129,7 +164,8 @@ impl Watcher {
         }
     }
 
-    async fn send(&self, message: Message) -> Result<(), Gone> {
-        self.sender.send(Ok(v1::WatchReply { message: Some(message) })).await.map_err(|_| Gone)
+    async fn send(&mut self, message: Message) -> Result<(), Gone> {
+        self.last = Instant::now();
+        self.outbox.send(Ok(v1::WatchReply { message: Some(message) })).await
     }
 }

@@ -10,10 +10,19 @@ use tonic::Status;
 
 use crate::refuse;
 
+/// The longest name that a job can have; the rules for names say so.
+const JOB_NAME_BYTES_MAX: usize = 63;
+
 /// The job that a request means.
 pub(crate) fn selector(job: Option<v1::JobSelector>) -> Result<JobSelector, Status> {
     let missing = || refuse::invalid_field("job", "", "a name or a uid");
     Ok(match JobRef::try_from(job.ok_or_else(missing)?)? {
+        // No job has it, and what is asked must not grow the log.
+        JobRef::Name(name) if name.len() > JOB_NAME_BYTES_MAX => {
+            let shown: String = name.chars().take(JOB_NAME_BYTES_MAX).chain(['…']).collect();
+            let expected = format!("a name of at most {JOB_NAME_BYTES_MAX} characters, not {}", name.len());
+            return Err(refuse::invalid_field("job.name", shown, expected));
+        }
         JobRef::Name(name) => JobSelector::Name(name),
         JobRef::Uid(uid) => JobSelector::Uid(uid),
     })
@@ -111,5 +120,20 @@ pub(crate) fn task(
         signal,
         reason: v1::Reason::from(task.reason).into(),
         failures: u32::from(task.failures),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_no_job_can_have_is_refused_without_being_repeated() {
+        let named = |bytes| Some(JobRef::Name("x".repeat(bytes)).into());
+        assert!(selector(named(JOB_NAME_BYTES_MAX)).is_ok());
+        let refused = selector(named(1_900_000)).expect_err("too long");
+        let detail = paceline_api::detail_of(&refused).expect("typed");
+        assert_eq!(detail.violations[0].field, "job.name");
+        assert!(detail.violations[0].value.chars().count() <= JOB_NAME_BYTES_MAX + 1);
     }
 }

@@ -7,8 +7,8 @@ use paceline_link::Liveness;
 use crate::leader::LinksAnswer;
 
 /// A node, with what the leader knows of its link.
-pub(crate) fn node(node: &Node, links: &LinksAnswer) -> v1::Node {
-    let link = links.nodes.get(&node.id);
+pub(crate) fn node(node: &Node, links: Option<&LinksAnswer>) -> v1::Node {
+    let link = links.and_then(|links| links.nodes.get(&node.id));
     let tasks: u64 = node.assignments().map(|(_, _, tasks)| tasks.count()).sum();
     v1::Node {
         name: node.name.to_string(),

@@ -26,10 +26,10 @@ fn folder(options: &CellOptions) -> Result<PathBuf> {
 /// A client with the options' deadline, for the leader or the master that the options name.
 pub async fn client(options: &CellOptions) -> Result<Client> {
     let client = Client::open(CellFolder::read(&folder(options)?)?)?;
-    let client = client.within(Duration::from_secs(options.timeout.max(1)));
+    let client = client.within(Duration::from_secs(options.timeout));
+    let client = if options.stale { client.stale() } else { client };
     Ok(match &options.from {
         Some(master) => client.at(master).await?,
-        None if options.stale => client.stale(),
         None => client,
     })
 }

@@ -4,14 +4,15 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use paceline_client::{Client, JobRef, v1};
 use paceline_rules::{JobSpec, Limits};
-use paceline_scenario::{EXAMPLE, read_job};
+use paceline_scenario::{EXAMPLE, Fault, read_job};
 use serde_json::{Value, json};
 
 use super::{connect, logs, show, wait};
 use crate::cli::{CellOptions, JobCommand, Output};
+use crate::exit::{FaultyInput, InputFault};
 use crate::{exit, output};
 
 /// Largest job file that is read at all; the parser has its own limit below it.
@@ -94,9 +95,14 @@ fn read_file(file: &Path) -> Result<JobSpec> {
     read.with_context(|| format!("cannot read {}", file.display()))?;
     // How much of each thing a job may have is for the cell to say; what is wrong whatever the limits is said here.
     read_job(&text, &Limits::NONE).map_err(|faults| {
-        let lines: Vec<String> =
-            faults.0.iter().map(|fault| format!("  {}:{fault}", file.display())).collect();
-        anyhow!("{} in {}:\n{}", counted(faults.0.len(), "fault"), file.display(), lines.join("\n"))
+        let message = format!("{} in {}:", counted(faults.0.len(), "fault"), file.display());
+        let fault = |fault: Fault| InputFault {
+            at: format!("{}:{}:{}", file.display(), fault.line, fault.column),
+            field: fault.field,
+            value: fault.value,
+            expected: fault.expected,
+        };
+        FaultyInput { message, faults: faults.0.into_iter().map(fault).collect() }.into()
     })
 }
 

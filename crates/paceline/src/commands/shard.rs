@@ -16,13 +16,12 @@ pub async fn run(command: ShardCommand, options: &CellOptions) -> Result<ExitCod
         ShardCommand::List => {
             let reply = client.shards().list().await?;
             let row = |shard: &paceline_client::v1::Shard| {
-                let link = if shard.connected { "connected" } else { "not connected" };
                 vec![
                     shard.id.to_string(),
                     shard.name.clone(),
                     shard.address.clone(),
-                    link.to_owned(),
-                    shard.nodes.to_string(),
+                    show::link(shard).to_owned(),
+                    show::count_text(shard.nodes),
                 ]
             };
             let shards = reply.shards.iter().map(show::shard_json).collect::<Vec<Value>>();

@@ -166,7 +166,8 @@ pub fn task_row(task: &v1::Task) -> Vec<String> {
     ]
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as they are compared by eye.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -234,7 +235,21 @@ pub fn node_row(node: &v1::Node) -> Vec<String> {
     ]
 }
 
-/// A shard.
+/// What the leader alone counts; a dash where another master answered.
+pub fn count_text(count: Option<u32>) -> String {
+    count.map_or_else(|| "-".to_owned(), |count| count.to_string())
+}
+
+/// A shard's link to the leader; a dash where another master answered.
+pub fn link(shard: &v1::Shard) -> &'static str {
+    match shard.connected {
+        Some(true) => "connected",
+        Some(false) => "not connected",
+        None => "-",
+    }
+}
+
+/// A shard; null where the master that answered does not know.
 pub fn shard_json(shard: &v1::Shard) -> Value {
     json!({
         "id": shard.id,
@@ -273,7 +288,10 @@ pub fn cell_json(status: &v1::CellStatusReply) -> Value {
         "state_digest": {"revision": digest.revision, "digest": hex(&digest.digest)},
         "masters": status.masters.iter().map(master).collect::<Vec<_>>(),
         "shards": status.shards.iter().map(shard_json).collect::<Vec<_>>(),
-        "nodes": {"up": nodes.up, "suspect": nodes.suspect, "draining": nodes.draining, "total": nodes.total},
+        "nodes": {
+            "up": nodes.up, "suspect": nodes.suspect, "unheard": nodes.unheard, "draining": nodes.draining,
+            "total": nodes.total,
+        },
         "jobs": {
             "active": jobs.active, "stopping": jobs.stopping, "succeeded": jobs.succeeded, "failed": jobs.failed,
             "killed": jobs.killed, "retired": jobs.retired,
@@ -297,10 +315,12 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
     let leader = if status.leader.is_empty() { "none known".to_owned() } else { status.leader.clone() };
     let (nodes, tasks) = (status.nodes.unwrap_or_default(), status.tasks.unwrap_or_default());
     let digest = status.state_digest.as_ref().map(|digest| hex(&digest.digest)).unwrap_or_default();
+    let digest_of = status.state_digest.as_ref().map_or(0, |digest| digest.revision);
     let mut rows = vec![
         row("cell", format!("{} (answered by {})", status.cell, status.answered_by)),
         row("leader", format!("{leader}, term {}", status.term)),
-        row("revision", format!("{} (digest {})", status.revision, digest.get(..16).unwrap_or(&digest))),
+        row("revision", status.revision.to_string()),
+        row("digest", format!("{} at revision {digest_of}", digest.get(..16).unwrap_or(&digest))),
     ];
     for master in &status.masters {
         let certificate = master.certificate_days_left.map(certificate_text).unwrap_or_default();
@@ -311,17 +331,18 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
         rows.push(row("master", format!("{} {role} at {}{certificate}", master.name, master.api_address)));
     }
     for shard in &status.shards {
-        let link = if shard.connected { "connected" } else { "not connected" };
-        rows.push(row(
-            "shard",
-            format!("{} at {}, {link}, {} nodes", shard.name, shard.address, shard.nodes),
-        ));
+        let (link, on) = (link(shard), count_text(shard.nodes));
+        rows.push(row("shard", format!("{} at {}, {link}, {on} nodes", shard.name, shard.address)));
     }
     rows.push(row(
         "nodes",
         format!(
-            "{} up, {} suspect, {} draining, {} in all",
-            nodes.up, nodes.suspect, nodes.draining, nodes.total
+            "{} up, {} suspect, {} not heard yet, {} draining, {} in all",
+            count_text(nodes.up),
+            count_text(nodes.suspect),
+            count_text(nodes.unheard),
+            nodes.draining,
+            nodes.total
         ),
     ));
     rows.push(row(
@@ -377,6 +398,26 @@ mod tests {
         assert_eq!(certificate_text(61), ", certificate ends in 61 days");
         assert_eq!(certificate_text(60), ", certificate ends in 60 days (warning: issue another)");
         assert_eq!(certificate_text(-1), ", certificate ended 1 days ago (warning: issue another)");
+    }
+
+    #[test]
+    fn what_a_follower_cannot_know_is_not_shown_as_zero() {
+        let shard = v1::Shard { name: "s1".into(), ..v1::Shard::default() };
+        let counts = v1::NodeCounts { total: 3, ..v1::NodeCounts::default() };
+        let status = v1::CellStatusReply {
+            shards: vec![shard],
+            nodes: Some(counts),
+            ..v1::CellStatusReply::default()
+        };
+        let json = cell_json(&status);
+        assert_eq!((&json["nodes"]["up"], &json["nodes"]["total"]), (&Value::Null, &json!(3)));
+        assert_eq!(
+            (&json["shards"][0]["connected"], &json["shards"][0]["nodes"]),
+            (&Value::Null, &Value::Null)
+        );
+        let text: Vec<String> = cell_rows(&status).into_iter().map(|row| row.join(" ")).collect();
+        assert!(text.iter().any(|row| row.contains("- up, - suspect")), "{text:?}");
+        assert!(text.iter().any(|row| row.ends_with(", -, - nodes")), "{text:?}");
     }
 
     #[test]

@@ -14,10 +14,14 @@ use crate::cli::Output;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Waits until a job has ended.
-pub async fn until_ended(client: &Client, job: JobRef, format: Output) -> Result<v1::JobStatus> {
+pub async fn until_ended(client: &Client, mut job: JobRef, format: Output) -> Result<v1::JobStatus> {
     let bar = bar(format);
     loop {
         let status = client.jobs().get(job.clone()).await?;
+        // Whatever has the name later may be another job.
+        if let Some(uid) = status.uid {
+            job = JobRef::Uid(uid.into());
+        }
         let tasks = status.tasks.unwrap_or_default();
         bar.set_length(show::total(&tasks));
         bar.set_position(show::ended(&tasks));

@@ -38,8 +38,8 @@ pub async fn wait(dir: PathBuf, plan: Plan) -> Result<()> {
 
 /// What the cell still lacks.
 fn missing(plan: &Plan, status: &v1::CellStatusReply) -> Option<String> {
-    let connected = status.shards.iter().filter(|shard| shard.connected).count();
-    let up = status.nodes.unwrap_or_default().up as usize;
+    let connected = status.shards.iter().filter(|shard| shard.connected()).count();
+    let up = status.nodes.unwrap_or_default().up() as usize;
     if status.leader.is_empty() {
         Some("no leader".to_owned())
     } else if connected < plan.shards.len() {

@@ -21,8 +21,10 @@ const SUBMIT_EVERY: Duration = Duration::from_millis(250);
 const PREFIX: &str = "small-";
 /// A task that does nothing takes a moment; a loaded machine may need much longer.
 const END_LIMIT: Duration = Duration::from_secs(180);
+/// `paceline job submit`: no answer in time, and nothing was done as far as the client can tell: the audit holds it as open.
+const EXIT_NOT_DONE: i32 = 4;
 /// `paceline job submit`: no answer in time, the outcome is not known.
-const EXIT_NO_ANSWER: i32 = 4;
+const EXIT_UNKNOWN: i32 = 6;
 /// `paceline job get`: there is no such job.
 const EXIT_REFUSED: i32 = 3;
 
@@ -64,7 +66,7 @@ impl Submitter {
         let finished = self.cli.call(&["job", "submit", path])?;
         let answer = match (finished.status.code(), uid(&finished.stdout)) {
             (Some(0), Some(uid)) => Answer::Acknowledged(uid),
-            (Some(EXIT_NO_ANSWER), _) => Answer::Unknown,
+            (Some(EXIT_NOT_DONE | EXIT_UNKNOWN), _) => Answer::Unknown,
             (_, _) => Answer::Refused(format!("{name}: {}", finished.status)),
         };
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(name, answer.clone());

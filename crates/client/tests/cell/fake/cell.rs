@@ -34,11 +34,15 @@ pub struct Truth {
     /// Replies by request id.
     answered: BTreeMap<([u8; 16], u64), v1::SubmitJobReply>,
     pub executions: u64,
+    /// Revisions that others made.
+    pub others: u64,
     /// Who answered the last read.
     pub read_by: Option<usize>,
     /// What each opening of a watch sends, and the revisions they were opened after.
     pub watches: VecDeque<Vec<Result<v1::WatchReply, Status>>>,
     pub watched_after: Vec<u64>,
+    /// The jobs that watches were opened for.
+    pub watched_of: Vec<String>,
     /// What each page of tasks answers, by turn.
     pub pages: VecDeque<Result<v1::ListTasksReply, Status>>,
     /// What each opening of a log sends, and the offsets and jobs asked for.
@@ -73,7 +77,7 @@ impl Truth {
             return *reply;
         }
         self.executions += 1;
-        let revision = 100 + self.executions;
+        let revision = 100 + self.others + self.executions;
         let uid = Some(v1::JobUid { revision, ordinal: 0 });
         let reply = v1::SubmitJobReply { revision, uid, existing: false };
         self.answered.insert(key, reply);

@@ -46,7 +46,8 @@ impl Jobs for FakeJobs {
             truth.only_leader(self.at)?;
         }
         truth.read_by = Some(self.at);
-        let job = Some(v1::JobStatus { name: format!("m{}", self.at), ..v1::JobStatus::default() });
+        let uid = Some(v1::JobUid { revision: 101 + truth.others, ordinal: 0 });
+        let job = Some(v1::JobStatus { name: format!("m{}", self.at), uid, ..v1::JobStatus::default() });
         Ok(Response::new(v1::GetJobReply { revision: 500, job }))
     }
 
@@ -64,7 +65,9 @@ impl Jobs for FakeJobs {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let mut truth = self.cell.lock();
         truth.only_leader(self.at)?;
-        truth.watched_after.push(request.into_inner().after_revision);
+        let request = request.into_inner();
+        truth.watched_after.push(request.after_revision);
+        truth.watched_of.extend(request.job.map(named));
         let script = truth.watches.pop_front().ok_or_else(|| Status::unavailable("nothing more"))?;
         Ok(Response::new(tokio_stream::iter(script)))
     }
@@ -75,11 +78,7 @@ impl Jobs for FakeJobs {
         let mut truth = self.cell.lock();
         let request = request.into_inner();
         truth.logged_from.push(request.offset);
-        truth.logged_of.push(match request.job.and_then(|job| job.by) {
-            Some(v1::job_selector::By::Name(name)) => name,
-            Some(v1::job_selector::By::Uid(uid)) => format!("{}-{}", uid.revision, uid.ordinal),
-            None => String::new(),
-        });
+        truth.logged_of.push(request.job.map(named).unwrap_or_default());
         let script = truth.logs.pop_front().ok_or_else(|| Status::unavailable("nothing more"))?;
         Ok(Response::new(tokio_stream::iter(script)))
     }
@@ -93,7 +92,17 @@ impl Jobs for FakeJobs {
     }
 
     async fn list(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsReply>, Status> {
-        self.cell.lock().only_leader(self.at)?;
-        Ok(Response::new(v1::ListJobsReply { revision: 90, ..v1::ListJobsReply::default() }))
+        let truth = self.cell.lock();
+        truth.only_leader(self.at)?;
+        Ok(Response::new(v1::ListJobsReply { revision: 90 + truth.others, ..v1::ListJobsReply::default() }))
+    }
+}
+
+/// A job as it was asked for.
+fn named(job: v1::JobSelector) -> String {
+    match job.by {
+        Some(v1::job_selector::By::Name(name)) => name,
+        Some(v1::job_selector::By::Uid(uid)) => format!("{}-{}", uid.revision, uid.ordinal),
+        None => String::new(),
     }
 }
