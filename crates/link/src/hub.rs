@@ -78,9 +78,7 @@ impl Hub {
                 self.end_link(link, LinkEnd::Refused { message }, now_ms)
             }
             HubEvent::ShardsChanged => self.shards_changed(view, now_ms),
-            HubEvent::NodeRegistered { node, session, id, epoch } => {
-                self.registered(&node, session, id, epoch, view);
-            }
+            HubEvent::NodeRegistered { node, session } => self.registered(&node, session, view, now_ms),
             HubEvent::RegistrationRefused { node, session, message } => {
                 self.registration_refused(&node, session, &message, now_ms);
             }
@@ -117,6 +115,11 @@ impl Hub {
             }
         }
         shards
+    }
+
+    /// The nodes that sessions speak for, in the order of their numbers: whose changes the hub must hear of.
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> {
+        self.names.keys().copied()
     }
 
     /// The process id of a live attempt, when its agent told one.

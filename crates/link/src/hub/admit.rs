@@ -1,8 +1,9 @@
 //! Who may speak for a node: its highest session, of the instance and boot that the cell knows.
 //!
-//! A second data folder, or the same one under a second kernel, never displaces a session that is alive.
+//! A second data folder, or the same one under a second kernel, never displaces a session that is alive. Nobody is up
+//! before the cell has the node as its session says.
 
-use paceline_types::{BootId, LinkSession, NodeEpoch, NodeId, NodeName};
+use paceline_types::{BootId, LinkSession, NodeName};
 
 use super::Hub;
 use super::assigned::{Assigned, NodeRecord};
@@ -36,7 +37,7 @@ impl Hub {
                 }
                 return;
             }
-            Verdict::Begin => self.begin(link, &hello),
+            Verdict::Begin => self.begin(link, &hello, now_ms),
             Verdict::Resume => {
                 if let Some(session) = self.nodes.get_mut(&hello.node).and_then(|node| node.session.as_mut())
                 {
@@ -44,20 +45,17 @@ impl Hub {
                 }
             }
         }
-        if let Some(node) = self.nodes.get_mut(&hello.node) {
-            node.ended_ms = None;
-            node.suspect_since_ms = None;
-        }
-        match record.filter(|record| says_the_same(record, &hello)) {
-            Some(record) => self.registered(&hello.node, hello.session, record.id, record.epoch, view),
-            None => self.outbox.act(HubAction::Register { hello: Box::new(hello) }),
+        match record.is_some_and(|record| says_the_same(&record, &hello)) {
+            true => self.registered(&hello.node, hello.session, view, now_ms),
+            false => self.outbox.act(HubAction::Register { hello: Box::new(hello) }),
         }
     }
 
     /// Puts a new session in the place of the one before, whose agent is told.
-    fn begin(&mut self, link: LinkId, hello: &Hello) {
+    fn begin(&mut self, link: LinkId, hello: &Hello, now_ms: u64) {
         let session = Session::new(hello.session, hello.instance, hello.boot, link);
         let node = self.nodes.entry(hello.node.clone()).or_default();
+        node.not_up(now_ms);
         let Some(old) = node.session.replace(session) else { return };
         if let Some(old_link) = old.link {
             let message = format!("session {} of {} took its place", hello.session, hello.node);
@@ -71,6 +69,15 @@ impl Hub {
             retry_after_ms: self.config.refused_retry_ms,
             notice,
         };
+        if let Some(record) = record
+            && record.instance != hello.instance
+            && !record.replaceable
+        {
+            // The cell would refuse it. Refused here, it costs no entry and says nothing of the node that the cell knows.
+            let (known, refused) = (record.instance, hello.instance);
+            let notice = Notice::TwoInstances { node: hello.node.clone(), known, refused };
+            return refuse(notice.to_string(), Some(notice));
+        }
         let Some(node) = self.nodes.get(&hello.node) else {
             if self.nodes.len() >= self.config.nodes_max {
                 return refuse(format!("the leader serves {} nodes at most", self.config.nodes_max), None);
@@ -123,18 +130,27 @@ impl Hub {
         Verdict::Refuse { message: notice.to_string(), retry_after_ms: wait_ms, notice: Some(notice) }
     }
 
-    /// The cell has the node as this session says: it is welcome.
+    /// The cell took the node as this session says: it is welcome, unless the view has moved on since. Number and
+    /// epoch are the view's: the node may have been removed, replaced or booted anew after it was registered.
     pub(super) fn registered(
         &mut self,
         name: &NodeName,
         number: LinkSession,
-        id: NodeId,
-        epoch: NodeEpoch,
         view: &dyn Assigned,
+        now_ms: u64,
     ) {
         let Some(session) = self.session_mut(name, number) else { return };
         let Some(link) = session.link else { return };
+        let same = |record: &NodeRecord| (record.instance, record.boot) == (session.instance, session.boot);
+        let Some(NodeRecord { id, epoch, .. }) = view.node(name).filter(same) else {
+            let message = format!("node {name} was removed or replaced while it was registered");
+            return self.refuse_session(name, number, message, self.config.refused_retry_ms, now_ms);
+        };
         session.welcomed = Some((id, epoch));
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.ended_ms = None;
+            node.suspect_since_ms = None;
+        }
         self.names.insert(id, name.clone());
         let heartbeat_ms = self.config.heartbeat_ms;
         self.outbox.order(link, name, number, AgentOrder::Welcome { node: id, epoch, heartbeat_ms });
@@ -152,7 +168,8 @@ impl Hub {
         let retry_after_ms = self.config.refused_retry_ms;
         let Some(node) = self.nodes.get_mut(name) else { return };
         let Some(session) = node.session.take_if(|session| session.number == number) else { return };
-        node.ended_ms = Some(now_ms);
+        // A claim that the cell refused was never the node: how long that has been silent does not change.
+        node.ended_ms.get_or_insert(now_ms);
         if let Some(link) = session.link {
             self.outbox.refuse(link, name, number, message, retry_after_ms);
         }

@@ -44,16 +44,12 @@ pub enum HubEvent {
     },
     /// The cell's shard list changed in the view.
     ShardsChanged,
-    /// A [`HubAction::Register`] was applied.
+    /// A [`HubAction::Register`] was applied. Number and epoch are asked of the view, which may have moved on since.
     NodeRegistered {
         /// The node.
         node: NodeName,
         /// The session that asked.
         session: LinkSession,
-        /// The node's number.
-        id: NodeId,
-        /// Its epoch.
-        epoch: NodeEpoch,
     },
     /// The cell refused a [`HubAction::Register`].
     RegistrationRefused {
@@ -187,7 +183,7 @@ pub enum Notice {
         /// Until the known one has been silent for so long.
         wait_ms: u64,
     },
-    /// Another data folder claims the node while the first one's agent is there.
+    /// Another data folder claims the node: the cell has it under the first one, or that one's agent is there.
     TwoInstances {
         /// The node.
         node: NodeName,
@@ -208,7 +204,7 @@ impl fmt::Display for Notice {
             ),
             Self::TwoInstances { node, known, refused } => write!(
                 f,
-                "node {node}: agent instance {refused} claims it while instance {known} is connected; refused \
+                "node {node}: agent instance {refused} claims it, but it is that of instance {known}; refused \
                  (two machines with one certificate? when the first is gone: node replace {node})"
             ),
         }

@@ -21,6 +21,16 @@ pub(super) struct Node {
     pub pids: BTreeMap<AttemptId, u32>,
 }
 
+impl Node {
+    /// Nobody speaks for the node from now on. When it was up last is noted only if it was.
+    pub(super) fn not_up(&mut self, now_ms: u64) {
+        if self.session.as_ref().is_some_and(Session::is_up) {
+            self.ended_ms = Some(now_ms);
+        }
+        self.ended_ms.get_or_insert(now_ms);
+    }
+}
+
 /// A session of a node's agent.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -46,6 +56,11 @@ impl Session {
             reports: Reports::default(),
             told: Told::default(),
         }
+    }
+
+    /// It speaks, and the cell has the node as it says.
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_some() && self.welcomed.is_some()
     }
 
     /// The same session through a stream anew: its shard says everything again, and whatever went down the old

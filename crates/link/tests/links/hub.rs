@@ -118,8 +118,12 @@ impl Bench {
     }
 
     fn register(&mut self, hello: &Hello) -> Out {
-        let (id, epoch) = self.cell.register(hello).expect("the cell takes it");
-        self.on(HubEvent::NodeRegistered { node: hello.node.clone(), session: hello.session, id, epoch })
+        self.cell.register(hello).expect("the cell takes it");
+        self.settle(hello)
+    }
+
+    fn settle(&mut self, hello: &Hello) -> Out {
+        self.on(HubEvent::NodeRegistered { node: hello.node.clone(), session: hello.session })
     }
 
     fn changed(&mut self) -> Out {
@@ -293,6 +297,8 @@ fn a_second_instance_is_refused_while_the_first_is_there() {
     assert!(matches!(out.notices[..], [Notice::TwoInstances { .. }]));
     bench.on(HubEvent::ShardDisconnected { link: A });
     assert!(bench.hello(B, other.clone()).refused().is_some());
+    bench.cell.nodes.get_mut(&node("n")).expect("there").replaceable = true;
+    assert!(bench.hello(B, other.clone()).refused().is_some(), "the first may still come back");
     bench.now_ms += 10_000;
     assert_eq!(bench.hello(B, other.clone()).registers, std::slice::from_ref(&other));
     let message = "another instance has the node".to_owned();
@@ -303,6 +309,73 @@ fn a_second_instance_is_refused_while_the_first_is_there() {
         bench.hello(A, hello("n", 2)).refused().is_none(),
         "a claim that the cell refused is no incumbent"
     );
+}
+
+#[test]
+fn a_refused_stranger_does_not_make_a_silent_node_look_alive() {
+    let mut bench = Bench::with_node();
+    let lost_ms = bench.now_ms;
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    let stranger = |session| Hello { instance: AgentInstance([2; 16]), ..hello("n", session) };
+    for session in 10..14 {
+        bench.now_ms += 5_000;
+        bench.say(B, ShardMessage::Alive);
+        let out = bench.hello(B, stranger(session));
+        assert!(out.refused().is_some() && out.registers.is_empty(), "no entry in the log: {out:?}");
+        bench.on(HubEvent::Timer);
+    }
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Suspect { since_ms: lost_ms });
+    assert!(bench.hello(B, hello("n", 2)).refused().is_none(), "the rightful one is not in its way");
+}
+
+#[test]
+fn a_node_is_not_up_before_the_cell_has_it_as_it_says() {
+    let mut bench = Bench::with_node();
+    let lost_ms = bench.now_ms;
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    bench.now_ms += 10_000;
+    bench.say(B, ShardMessage::Alive);
+    bench.on(HubEvent::Timer);
+    let booted = Hello { boot: BootId([2; 16]), ..hello("n", 2) };
+    assert_eq!(bench.hello(B, booted.clone()).registers, std::slice::from_ref(&booted));
+    let suspect = Liveness::Suspect { since_ms: lost_ms };
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), suspect);
+    let refusal = HubEvent::RegistrationRefused {
+        node: node("n"),
+        session: LinkSession(2),
+        message: "too large".to_owned(),
+    };
+    bench.on(refusal);
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), suspect);
+    bench.hello(B, booted.clone());
+    bench.register(&booted);
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Up);
+}
+
+#[test]
+fn a_session_is_welcomed_as_the_view_has_its_node_and_not_as_it_once_was() {
+    let mut bench = Bench::new();
+    let new = hello("n", 1);
+    bench.hello(A, new.clone());
+    bench.cell.register(&new).expect("new");
+    bench.cell.nodes.clear();
+    bench.changed();
+    assert!(bench.settle(&new).refused().is_some(), "removed before it was welcomed");
+    assert!(bench.hub.route(&node("n")).is_none());
+
+    let again = hello("n", 2);
+    bench.hello(A, again.clone());
+    bench.cell.register(&again).expect("new");
+    bench.cell.nodes.get_mut(&node("n")).expect("there").epoch = NodeEpoch(5);
+    let out = bench.settle(&again);
+    assert!(matches!(out.orders[0].2, AgentOrder::Welcome { epoch: NodeEpoch(5), .. }));
+
+    let booted = hello("n", 3);
+    bench.say(A, ShardMessage::NodeGone { node: node("n"), session: LinkSession(2) });
+    bench.cell.nodes.get_mut(&node("n")).expect("there").labels.insert("a".into(), "b".into());
+    assert_eq!(bench.hello(A, booted.clone()).registers.len(), 1);
+    bench.cell.nodes.get_mut(&node("n")).expect("there").instance = AgentInstance([3; 16]);
+    assert!(bench.settle(&booted).refused().is_some(), "replaced before it was welcomed");
 }
 
 #[test]

@@ -194,10 +194,10 @@ impl World {
         let Some(proposal) = self.proposals.pop_front() else { return };
         match proposal {
             Proposal::Register(hello) => {
-                let (id, epoch) = self.cell.register(&hello).expect("one instance each");
+                self.cell.register(&hello).expect("one instance each");
                 if tell {
                     let (node, session) = (hello.node, hello.session);
-                    self.hub(HubEvent::NodeRegistered { node, session, id, epoch });
+                    self.hub(HubEvent::NodeRegistered { node, session });
                 }
             }
             Proposal::Report(report) => {

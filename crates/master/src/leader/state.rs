@@ -153,7 +153,10 @@ impl Leading {
     fn follow_view(&mut self, published: &Published, view: &Cell, now_ms: u64) {
         while self.seen < view.revision() {
             let Ok(mut changes) = published.changes_after(self.seen, CHANGES_AT_ONCE) else {
-                let nodes = view.nodes().map(|node| node.id).collect();
+                // What happened in between is not known: every node that the hub knows is looked at again, those that
+                // the cell has no more too, and everything else that is read from the view.
+                let nodes = self.hub.node_ids().collect();
+                self.hub.reconfigure(hub_config(view));
                 self.tell(HubEvent::NodesChanged { nodes }, view, now_ms);
                 self.tell(HubEvent::ShardsChanged, view, now_ms);
                 self.seen = view.revision();
@@ -315,9 +318,7 @@ impl Leading {
             Purpose::Node { hello } => {
                 let (node, session) = (hello.node, hello.session);
                 let event = match proposed.replies.into_iter().next() {
-                    Some(Reply::NodeRegistered { node: id, epoch }) => {
-                        HubEvent::NodeRegistered { node, session, id, epoch }
-                    }
+                    Some(Reply::NodeRegistered { .. }) => HubEvent::NodeRegistered { node, session },
                     Some(Reply::Refused(refusal)) => {
                         HubEvent::RegistrationRefused { node, session, message: refusal.to_string() }
                     }
