@@ -20,6 +20,7 @@ mod node;
 mod orders;
 mod outbox;
 mod reports;
+mod room;
 
 use std::collections::BTreeMap;
 
@@ -73,6 +74,7 @@ impl Hub {
                 self.shard_connected(link, name, address, view, now_ms);
             }
             HubEvent::ShardMessages { link, messages } => self.shard_messages(link, messages, view, now_ms),
+            HubEvent::LinkRoom { link, bytes } => self.link_room(link, bytes, view),
             HubEvent::ShardDisconnected { link } => self.shard_disconnected(link, now_ms),
             HubEvent::ShardRefused { link, message } => {
                 self.end_link(link, LinkEnd::Refused { message }, now_ms)
@@ -115,11 +117,6 @@ impl Hub {
             }
         }
         shards
-    }
-
-    /// The nodes that sessions speak for, in the order of their numbers: whose changes the hub must hear of.
-    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> {
-        self.names.keys().copied()
     }
 
     /// The process id of a live attempt, when its agent told one.

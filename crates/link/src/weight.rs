@@ -52,7 +52,8 @@ pub(crate) fn hello_bytes(hello: &Hello) -> usize {
     2 * ENVELOPE_BYTES + labels + capabilities + hello.certificate_der.len() + hello.signature.len()
 }
 
-fn orders_bytes(orders: &Orders) -> usize {
+/// Orders of one message.
+pub(crate) fn orders_bytes(orders: &Orders) -> usize {
     let jobs: usize = orders.jobs.iter().map(body_bytes).sum();
     ENVELOPE_BYTES + jobs + orders.runs.iter().map(order_run_bytes).sum::<usize>()
 }

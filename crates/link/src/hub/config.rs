@@ -26,6 +26,8 @@ pub struct HubConfig {
     pub waiting_bytes_max: usize,
     /// Nodes in one hub: twice the largest cell that is built for.
     pub nodes_max: usize,
+    /// Bytes of orders that a new link takes before its shell says more with [`super::HubEvent::LinkRoom`].
+    pub link_room_bytes: usize,
     /// Shard links in one hub.
     pub links_max: usize,
 }
@@ -48,6 +50,7 @@ impl Default for HubConfig {
             reports_in_flight_max: 8,
             waiting_bytes_max: 16 * 1024 * 1024,
             nodes_max: 50_000,
+            link_room_bytes: 4 * 1024 * 1024,
             links_max: 256,
         }
     }

@@ -35,6 +35,14 @@ pub enum HubEvent {
         /// The stream.
         link: LinkId,
     },
+    /// A stream takes so many bytes of orders from now on, whatever it took before. Wanted for
+    /// [`crate::Hub::links_without_room`]. A node that has its turn may get more at once: one set is not parted.
+    LinkRoom {
+        /// The stream.
+        link: LinkId,
+        /// In bytes, as [`crate::master_message_bytes`] weighs them.
+        bytes: usize,
+    },
     /// The cell refused to register the shard.
     ShardRefused {
         /// The stream.

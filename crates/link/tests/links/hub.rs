@@ -379,6 +379,57 @@ fn a_session_is_welcomed_as_the_view_has_its_node_and_not_as_it_once_was() {
 }
 
 #[test]
+fn orders_for_which_a_link_has_no_room_are_made_later_and_from_the_view_of_then() {
+    let mut bench = Bench::with_node();
+    bench.cell.body = vec![7; 3 * 1024 * 1024];
+    let others = ["o", "p", "q"];
+    for name in others {
+        bench.cell.register(&hello(name, 1)).expect("new");
+        bench.hello(A, hello(name, 1));
+        let report = Report { sequence: 1, runs: vec![], table_complete: true };
+        bench.say(A, ShardMessage::NodeReport { node: node(name), session: LinkSession(1), report });
+    }
+    for task in 0..4 {
+        bench.cell.assign(task, NodeId(task));
+    }
+    let nodes = || (0..4).map(NodeId).collect::<Vec<_>>();
+    let out = bench.on(HubEvent::NodesChanged { nodes: nodes() });
+    assert_eq!(out.orders.len(), 4, "a body and an order each: the first two fill the room of a new link");
+    assert_eq!(bench.hub.links_without_room().collect::<Vec<_>>(), [A]);
+    assert_eq!(bench.on(HubEvent::NodesChanged { nodes: nodes() }).orders.len(), 0);
+    // Meanwhile one of them lost its task again: it hears nothing of it.
+    bench.cell.take_away(2);
+    let room = HubEvent::LinkRoom { link: A, bytes: 1 };
+    let out = bench.on(room.clone());
+    assert_eq!(out.orders.len(), 2);
+    let said = out.orders.iter().filter_map(|(_, _, order)| match order {
+        AgentOrder::Orders(orders) => orders.runs.first(),
+        _ => None,
+    });
+    assert_eq!(said.map(|run| run.tasks.to_string()).collect::<Vec<_>>(), ["3"]);
+    assert_eq!(bench.on(room).orders.len(), 0, "the others have all that they should have");
+    assert_eq!(bench.hub.links_without_room().count(), 0);
+}
+
+#[test]
+fn a_full_set_waits_for_room_too() {
+    let mut bench = Bench::new();
+    bench.cell.register(&hello("n", 1)).expect("new");
+    bench.on(HubEvent::LinkRoom { link: A, bytes: 0 });
+    bench.cell.assign(0, NodeId(0));
+    bench.hello(A, hello("n", 1));
+    let out = bench.report(A, 1, 1, vec![], true);
+    assert_eq!((out.acknowledged(), out.set()), (Some(1), None));
+    let out = bench.on(HubEvent::LinkRoom { link: A, bytes: 1 });
+    assert_eq!(out.set().map(|orders| orders.set), Some(OrderSet::Full { first: true, last: true }));
+    bench.on(HubEvent::LinkRoom { link: A, bytes: 0 });
+    bench.cell.assign(1, NodeId(0));
+    assert!(bench.changed().set().is_none());
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    assert_eq!(bench.hub.links_without_room().count(), 0, "a link that is gone has nobody waiting");
+}
+
+#[test]
 fn the_same_session_through_a_new_stream_is_told_everything_again() {
     let mut bench = Bench::with_node();
     bench.cell.assign(0, NodeId(0));

@@ -1,13 +1,11 @@
 //! The streams of shards: checked frames in, batches out. What they mean is the hub's business; those for output of
 //! tasks are the log relay's.
 
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures::Stream;
 use paceline_api::v1::master_link_server::MasterLink;
-use paceline_api::v1::{ErrorCode, LogPiece, MasterFrame, ShardFrame};
+use paceline_api::v1::{ErrorCode, LogPiece, ShardFrame};
 use paceline_cell::Cell;
 use paceline_identity::{PeerIdentity, Role};
 use paceline_link::LinkId;
@@ -20,18 +18,14 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::logs::{QUESTIONS_MAX, Question};
 use super::{Caller, Services};
-use crate::leader::{LinkEvent, LinkStream, Outbox};
+use crate::leader::{FrameStream, LinkEvent, LinkStream, Outbox};
 use crate::refuse;
-
-/// Batches that wait for a shard: at 256 KiB each this is the most that one slow shard can hold of the leader.
-const OUTBOX_FRAMES: usize = 256;
 
 /// When an agent whose signature does not hold may come again: somebody has to look at it first.
 const UNSIGNED_RETRY_MS: u64 = 60_000;
 
 pub(super) struct LinkService(pub Services);
 
-type FrameStream = Pin<Box<dyn Stream<Item = Result<MasterFrame, Status>> + Send>>;
 type LogStream = ReceiverStream<Question>;
 
 #[tonic::async_trait]
@@ -63,7 +57,7 @@ impl MasterLink for LinkService {
         }
         // ORDERING: numbers only have to differ.
         let link = LinkId(self.0.next_link.fetch_add(1, Ordering::Relaxed));
-        let (outbox, inbox) = mpsc::channel(OUTBOX_FRAMES);
+        let (outbox, stream_of_frames) = Outbox::new();
         let (alive, mut ended) = oneshot::channel();
         let stream = LinkStream { outbox: outbox.clone(), _alive: alive };
         let connected = LinkEvent::Connected { link, name: name.clone(), address, stream };
@@ -79,11 +73,11 @@ impl MasterLink for LinkService {
                 () = outbox.closed() => Ok(()),
             };
             if let Err(status) = outcome {
-                let _ = outbox.try_send(Err(status));
+                outbox.end(status);
             }
             let _ = reader.services.links.send(LinkEvent::Disconnected { link }).await;
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(inbox))))
+        Ok(Response::new(stream_of_frames))
     }
 
     async fn log_stream(&self, request: Request<Streaming<LogPiece>>) -> Result<Response<LogStream>, Status> {
@@ -150,7 +144,7 @@ impl Reader {
             let order = AgentOrder::Refused { message: why.clone(), retry_after_ms: UNSIGNED_RETRY_MS };
             let refused = MasterMessage::ToNode { node: hello.node.clone(), session: hello.session, order };
             // A full outbox ends the link anyway; the agent then hears of it by losing its session.
-            let _ = self.outbox.try_send(Ok(vec![refused].into()));
+            let _ = self.outbox.send(vec![refused]);
         }
         outcome.is_ok()
     }
