@@ -19,6 +19,7 @@ mod liveness;
 mod node;
 mod orders;
 mod outbox;
+mod reconfigure;
 mod reports;
 mod room;
 
@@ -45,6 +46,8 @@ pub struct Hub {
     nodes: BTreeMap<NodeName, Node>,
     names: BTreeMap<NodeId, NodeName>,
     outbox: Outbox,
+    /// A shorter detection period that is not applied yet.
+    shorter: Option<reconfigure::Shorter>,
 }
 
 impl Hub {
@@ -57,13 +60,9 @@ impl Hub {
             nodes: BTreeMap::new(),
             names: BTreeMap::new(),
             outbox: Outbox::default(),
+            shorter: None,
             config,
         }
-    }
-
-    /// Other limits and intervals from now on.
-    pub fn reconfigure(&mut self, config: HubConfig) {
-        self.config = config;
     }
 
     /// Takes one event; `view` is the leader's applied view and never older than what the event says was applied.
@@ -80,14 +79,17 @@ impl Hub {
                 self.end_link(link, LinkEnd::Refused { message }, now_ms)
             }
             HubEvent::ShardsChanged => self.shards_changed(view, now_ms),
-            HubEvent::NodeRegistered { node, session } => self.registered(&node, session, view, now_ms),
+            HubEvent::NodeRegistered { node, session } => {
+                self.registration_applied(&node, session, view, now_ms);
+            }
             HubEvent::RegistrationRefused { node, session, message } => {
-                self.registration_refused(&node, session, &message, now_ms);
+                self.registration_refused(&node, session, &message, view, now_ms);
             }
             HubEvent::ReportApplied { node, session, sequence } => {
                 self.report_applied(&node, session, sequence, view);
             }
             HubEvent::NodesChanged { nodes } => self.nodes_changed(&nodes, view, now_ms),
+            HubEvent::Reconfigured { config } => self.reconfigured(config, now_ms),
             HubEvent::Timer => self.timer(view, started_ms, now_ms),
         }
         self.outbox.take()

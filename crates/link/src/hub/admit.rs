@@ -8,6 +8,7 @@ use paceline_types::{BootId, LinkSession, NodeName};
 use super::Hub;
 use super::assigned::{Assigned, NodeRecord};
 use super::event::{HubAction, LinkId, Notice};
+use super::liveness::Liveness;
 use super::node::Session;
 use crate::message::{AgentOrder, Hello};
 
@@ -45,9 +46,44 @@ impl Hub {
                 }
             }
         }
-        match record.is_some_and(|record| says_the_same(&record, &hello)) {
-            true => self.registered(&hello.node, hello.session, view, now_ms),
-            false => self.outbox.act(HubAction::Register { hello: Box::new(hello) }),
+        self.introduce(Box::new(hello), view, now_ms);
+    }
+
+    /// Welcomes a session as the cell has its node, or has the node registered first. One registration of a node is
+    /// under way at a time: a later one that is applied first would be undone by the earlier.
+    fn introduce(&mut self, hello: Box<Hello>, view: &dyn Assigned, now_ms: u64) {
+        let Some(node) = self.nodes.get_mut(&hello.node) else { return };
+        if node.registering {
+            node.register_next = Some(hello);
+        } else if view.node(&hello.node).is_some_and(|record| says_the_same(&record, &hello)) {
+            self.registered(&hello.node, hello.session, view, now_ms);
+        } else {
+            node.registering = true;
+            self.outbox.act(HubAction::Register { hello });
+        }
+    }
+
+    /// A registration has its answer: the one that waited for it is next, unless its session is over.
+    fn introduce_next(&mut self, name: &NodeName, view: &dyn Assigned, now_ms: u64) -> bool {
+        let Some(node) = self.nodes.get_mut(name) else { return false };
+        node.registering = false;
+        let Some(hello) = node.register_next.take() else { return false };
+        let current = self.session_mut(name, hello.session).is_some_and(|session| session.link.is_some());
+        if current {
+            self.introduce(hello, view, now_ms);
+        }
+        current
+    }
+
+    pub(super) fn registration_applied(
+        &mut self,
+        name: &NodeName,
+        number: LinkSession,
+        view: &dyn Assigned,
+        now_ms: u64,
+    ) {
+        if !self.introduce_next(name, view, now_ms) {
+            self.registered(name, number, view, now_ms);
         }
     }
 
@@ -132,13 +168,8 @@ impl Hub {
 
     /// The cell took the node as this session says: it is welcome, unless the view has moved on since. Number and
     /// epoch are the view's: the node may have been removed, replaced or booted anew after it was registered.
-    pub(super) fn registered(
-        &mut self,
-        name: &NodeName,
-        number: LinkSession,
-        view: &dyn Assigned,
-        now_ms: u64,
-    ) {
+    fn registered(&mut self, name: &NodeName, number: LinkSession, view: &dyn Assigned, now_ms: u64) {
+        let was = self.liveness(name, now_ms);
         let Some(session) = self.session_mut(name, number) else { return };
         let Some(link) = session.link else { return };
         let same = |record: &NodeRecord| (record.instance, record.boot) == (session.instance, session.boot);
@@ -150,6 +181,9 @@ impl Hub {
         if let Some(node) = self.nodes.get_mut(name) {
             node.ended_ms = None;
             node.suspect_since_ms = None;
+        }
+        if matches!(was, Liveness::Suspect { .. }) {
+            self.outbox.act(HubAction::NodeUsable { id });
         }
         self.names.insert(id, name.clone());
         let heartbeat_ms = self.config.heartbeat_ms;
@@ -163,8 +197,12 @@ impl Hub {
         name: &NodeName,
         number: LinkSession,
         message: &str,
+        view: &dyn Assigned,
         now_ms: u64,
     ) {
+        if self.introduce_next(name, view, now_ms) {
+            return;
+        }
         let retry_after_ms = self.config.refused_retry_ms;
         let Some(node) = self.nodes.get_mut(name) else { return };
         let Some(session) = node.session.take_if(|session| session.number == number) else { return };

@@ -4,6 +4,7 @@ use std::fmt;
 
 use paceline_types::{AgentInstance, BootId, LinkSession, NodeEpoch, NodeId, NodeName, ShardName};
 
+use super::config::HubConfig;
 use crate::message::{Hello, MasterMessage, ReportRun, ShardMessage};
 
 /// A shard's stream, numbered by the shell and never used again.
@@ -83,6 +84,11 @@ pub enum HubEvent {
         /// The nodes.
         nodes: Vec<NodeId>,
     },
+    /// Other limits and intervals from now on; a shorter detection period from one old one later on.
+    Reconfigured {
+        /// All of them.
+        config: HubConfig,
+    },
     /// Time passed; wanted a few times per heartbeat interval.
     Timer,
 }
@@ -104,7 +110,8 @@ pub enum HubAction {
         /// The shard.
         name: ShardName,
     },
-    /// Propose the node of this Hello to the cell, new or changed.
+    /// Propose the node of this Hello to the cell, new or changed. One at a time for a node, until
+    /// [`HubEvent::NodeRegistered`] or [`HubEvent::RegistrationRefused`]: exactly one of these must follow.
     Register {
         /// Who it is.
         hello: Box<Hello>,
@@ -124,6 +131,11 @@ pub enum HubAction {
         link: LinkId,
         /// Why, for both sides' logs.
         reason: LinkEnd,
+    },
+    /// A node that was suspect is up again: what found no place may find one there, though the cell has not changed.
+    NodeUsable {
+        /// The node.
+        id: NodeId,
     },
     /// Something a person should read.
     Notice(Notice),

@@ -179,6 +179,16 @@ impl Hub {
         }
     }
 
+    /// Tells every shard the intervals of now.
+    pub(super) fn welcome_shards(&mut self, now_ms: u64) {
+        for (id, link) in &mut self.links.links {
+            if let Some(shard) = link.welcomed {
+                link.told_ms = now_ms;
+                self.outbox.send(*id, self.config.welcome(shard));
+            }
+        }
+    }
+
     /// Says again to every shard that it is welcome, so that it notices a leader that was paused.
     fn still_here(&mut self, now_ms: u64) {
         for (id, link) in &mut self.links.links {

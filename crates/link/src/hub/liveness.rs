@@ -95,6 +95,7 @@ impl Hub {
     }
 
     pub(super) fn timer(&mut self, view: &dyn Assigned, started_ms: u64, now_ms: u64) {
+        self.shorten(now_ms);
         self.check_links(view, now_ms);
         let silence_ms = self.config.silence_ms;
         self.nodes.retain(|name, node| {
@@ -104,7 +105,8 @@ impl Hub {
             }
             node.suspect_since_ms.get_or_insert(ended_ms);
             // One that is being registered is not in the view yet.
-            view.node(name).is_some() || node.session.as_ref().is_some_and(|session| session.link.is_some())
+            let speaks = node.session.as_ref().is_some_and(|session| session.link.is_some());
+            speaks || node.registering || view.node(name).is_some()
         });
         let nodes = &self.nodes;
         self.names.retain(|_, name| nodes.contains_key(name));

@@ -7,6 +7,7 @@ use paceline_types::{AgentInstance, AttemptId, BootId, LinkSession, NodeEpoch, N
 use super::event::LinkId;
 use super::orders::Told;
 use super::reports::Reports;
+use crate::message::Hello;
 
 /// One node.
 #[derive(Debug, Default)]
@@ -17,6 +18,10 @@ pub(super) struct Node {
     pub ended_ms: Option<u64>,
     /// The detection period passed, or the shard said that it is gone.
     pub suspect_since_ms: Option<u64>,
+    /// A registration is on its way to the cell.
+    pub registering: bool,
+    /// The last Hello that came meanwhile and must be registered too.
+    pub register_next: Option<Box<Hello>>,
     /// Process ids of attempts that the cell holds to be live here.
     pub pids: BTreeMap<AttemptId, u32>,
 }

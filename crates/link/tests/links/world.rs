@@ -340,7 +340,9 @@ impl World {
                     }
                 }
                 HubAction::Notice(notice) => panic!("nobody is copied here: {notice}"),
-                HubAction::RegisterShard { .. } | HubAction::RemoveShard { .. } => {}
+                HubAction::RegisterShard { .. }
+                | HubAction::RemoveShard { .. }
+                | HubAction::NodeUsable { .. } => {}
             }
         }
     }

@@ -44,6 +44,8 @@ pub(crate) struct Leading {
     seen: Revision,
     /// The view that the last pass saw; nothing when a pass is due.
     passed: Option<Revision>,
+    /// A suspect node is back, which the revision of the view does not show.
+    node_usable: bool,
     /// No pass before this: passes must leave the loop time for links and timers.
     pass_again_ms: u64,
     /// Links are not asked for room before this.
@@ -69,6 +71,7 @@ impl Leading {
             links: BTreeMap::new(),
             seen: super::first_seen(view),
             passed: None,
+            node_usable: false,
             pass_again_ms: 0,
             room_again_ms: 0,
             drafts: Vec::new(),
@@ -185,7 +188,7 @@ impl Leading {
                 // What happened in between is not known: every node that the hub knows is looked at again, those that
                 // the cell has no more too, and everything else that is read from the view.
                 let nodes = self.hub.node_ids().collect();
-                self.hub.reconfigure(hub_config(view));
+                self.tell(HubEvent::Reconfigured { config: hub_config(view) }, view, now_ms);
                 self.tell(HubEvent::NodesChanged { nodes }, view, now_ms);
                 self.tell(HubEvent::ShardsChanged, view, now_ms);
                 self.seen = view.revision();
@@ -213,7 +216,7 @@ impl Leading {
             self.tell(HubEvent::ShardsChanged, view, now_ms);
         }
         if events.iter().any(|event| matches!(event, Event::ConfigChanged)) {
-            self.hub.reconfigure(hub_config(view));
+            self.tell(HubEvent::Reconfigured { config: hub_config(view) }, view, now_ms);
         }
     }
 
@@ -230,6 +233,10 @@ impl Leading {
             .assignments
             .add(proposals.iter().map(|proposal| assigned(&proposal.command)).sum());
         self.passed = (!self.scheduler.is_unfinished()).then_some(view.revision());
+        // What this round had looked at before the node came back is worth another look.
+        if self.passed.is_some() && std::mem::take(&mut self.node_usable) {
+            self.passed = None;
+        }
         self.pass_again_ms = now_ms + PASS_EVERY_MS;
         for chunk in cut(proposals, |proposal| assign_bytes(&proposal.command)) {
             let (ids, commands) = chunk.into_iter().map(|proposal| (proposal.id, proposal.command)).unzip();
@@ -280,6 +287,10 @@ impl Leading {
                     stream.outbox.end(status);
                 }
             }
+            HubAction::NodeUsable { .. } => {
+                self.passed = None;
+                self.node_usable = true;
+            }
             HubAction::Notice(notice) => tracing::warn!(%notice, "two machines claim one node"),
         }
         None
@@ -323,8 +334,8 @@ impl Leading {
             return;
         }
         let Ok(proposed) = settled.outcome else {
-            // Only a lost leadership or a shutdown ends here; both drop this state very soon.
-            self.abandon(settled.purpose);
+            // Mostly a lost leadership or a shutdown ends here; both drop this state very soon.
+            self.abandon(settled.purpose, view, now_ms);
             return;
         };
         match settled.purpose {
@@ -383,7 +394,7 @@ impl Leading {
         }
     }
 
-    fn abandon(&mut self, purpose: Purpose) {
+    fn abandon(&mut self, purpose: Purpose, view: &Cell, now_ms: u64) {
         match purpose {
             Purpose::Assign(ids) => {
                 ids.into_iter().for_each(|id| self.scheduler.released(id));
@@ -392,7 +403,12 @@ impl Leading {
             Purpose::Tick => self.ticking = false,
             Purpose::Retire => self.retirement.settled(),
             Purpose::Reports(_) => self.reporting = false,
-            _ => {}
+            Purpose::Node { hello } => {
+                let message = "the registration could not be proposed".to_owned();
+                let (node, session) = (hello.node, hello.session);
+                self.tell(HubEvent::RegistrationRefused { node, session, message }, view, now_ms);
+            }
+            Purpose::Shard { .. } | Purpose::RemoveShard => {}
         }
     }
 
