@@ -46,6 +46,8 @@ pub struct Hub {
     nodes: BTreeMap<NodeName, Node>,
     names: BTreeMap<NodeId, NodeName>,
     outbox: Outbox,
+    /// Bytes of reports that wait, over all sessions: an upper estimate, made exact now and then.
+    waiting_bytes: usize,
     /// A shorter detection period that is not applied yet.
     shorter: Option<reconfigure::Shorter>,
 }
@@ -60,6 +62,7 @@ impl Hub {
             nodes: BTreeMap::new(),
             names: BTreeMap::new(),
             outbox: Outbox::default(),
+            waiting_bytes: 0,
             shorter: None,
             config,
         }

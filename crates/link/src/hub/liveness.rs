@@ -96,6 +96,7 @@ impl Hub {
 
     pub(super) fn timer(&mut self, view: &dyn Assigned, started_ms: u64, now_ms: u64) {
         self.shorten(now_ms);
+        self.waiting_bytes = self.waiting_sum();
         self.check_links(view, now_ms);
         let silence_ms = self.config.silence_ms;
         self.nodes.retain(|name, node| {

@@ -569,6 +569,31 @@ fn a_flood_of_reports_ends_the_session_and_nothing_else() {
 }
 
 #[test]
+fn reports_that_wait_are_bounded_over_all_sessions_too() {
+    let mut bench = Bench::new();
+    let config = HubConfig { all_waiting_bytes_max: 1_000, ..HubConfig::default() };
+    bench.on(HubEvent::Reconfigured { config });
+    let names: Vec<String> = (0..20).map(|number| format!("n{number}")).collect();
+    let mut refused = Vec::new();
+    for name in &names {
+        bench.hello(A, hello(name, 1));
+        let report = Report { sequence: 1, runs: vec![run("0", 1, OK)], table_complete: true };
+        let message = ShardMessage::NodeReport { node: node(name), session: LinkSession(1), report };
+        refused.push(bench.say(A, message).refused().is_some());
+    }
+    let kept = refused.iter().take_while(|refused| !**refused).count();
+    assert!((2..10).contains(&kept), "some wait: {kept}");
+    assert!(refused[kept..].iter().all(|refused| *refused), "and the rest come again");
+    let first = hello(&names[0], 1);
+    bench.register(&first);
+    bench.cell.register(&hello("m", 1)).expect("new");
+    bench.hello(A, hello("m", 1));
+    let report = Report { sequence: 1, runs: vec![], table_complete: true };
+    let message = ShardMessage::NodeReport { node: node("m"), session: LinkSession(1), report };
+    assert!(bench.say(A, message).refused().is_none(), "what is registered does not wait");
+}
+
+#[test]
 fn a_node_is_suspect_when_its_shard_says_so_or_after_a_silent_period() {
     let mut bench = Bench::with_node();
     bench.say(A, ShardMessage::NodeGone { node: node("n"), session: LinkSession(1) });
