@@ -40,7 +40,7 @@ use state::Leading;
 
 /// How often the hub looks at its clocks and the cell clock may move: a tenth of a detection period.
 const TIMER: Duration = Duration::from_millis(500);
-/// Frames of shards that wait for the loop: a batch each. Beyond it shards' streams are read no further.
+/// Frames of shards that wait for the loop, whose bytes their streams bound. Beyond it shards' streams are read no further.
 pub(crate) const LINK_EVENTS_MAX: usize = 1_024;
 /// Questions that wait for the loop; beyond it the asker waits.
 pub(crate) const QUESTIONS_MAX: usize = 256;

@@ -6,7 +6,7 @@ use paceline_link::LinkId;
 use paceline_link::message::{Hello, ShardMessage};
 use paceline_schedule::ProposalId;
 use paceline_types::{LinkSession, NodeName, ShardName};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::outbox::Outbox;
 use crate::proposer::{ProposalError, Proposed};
@@ -25,8 +25,8 @@ pub(crate) struct LinkStream {
 pub(crate) enum LinkEvent {
     /// A shard's stream began; its name was checked against its certificate.
     Connected { link: LinkId, name: ShardName, address: String, stream: LinkStream },
-    /// What it said; signatures were checked.
-    Messages { link: LinkId, messages: Vec<ShardMessage> },
+    /// What it said; signatures were checked. Its room is given back when it was handled.
+    Messages { link: LinkId, messages: Vec<ShardMessage>, held: OwnedSemaphorePermit },
     /// It ended.
     Disconnected { link: LinkId },
 }

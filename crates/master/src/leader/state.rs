@@ -99,7 +99,7 @@ impl Leading {
                 self.tell(HubEvent::ShardConnected { link, name, address }, view, now_ms);
             }
             // After a disconnect by the hub a few frames may still arrive; they are nobody's.
-            LinkEvent::Messages { link, messages } if self.links.contains_key(&link) => {
+            LinkEvent::Messages { link, messages, held: _held } if self.links.contains_key(&link) => {
                 self.metrics.link.messages.of(Direction::Received).add(messages.len() as u64);
                 self.tell(HubEvent::ShardMessages { link, messages }, view, now_ms);
             }
