@@ -19,7 +19,9 @@ mod liveness;
 mod node;
 mod orders;
 mod outbox;
+mod reconfigure;
 mod reports;
+mod room;
 
 use std::collections::BTreeMap;
 
@@ -44,6 +46,10 @@ pub struct Hub {
     nodes: BTreeMap<NodeName, Node>,
     names: BTreeMap<NodeId, NodeName>,
     outbox: Outbox,
+    /// Bytes of reports that wait, over all sessions: an upper estimate, made exact now and then.
+    waiting_bytes: usize,
+    /// A shorter detection period that is not applied yet.
+    shorter: Option<reconfigure::Shorter>,
 }
 
 impl Hub {
@@ -56,13 +62,10 @@ impl Hub {
             nodes: BTreeMap::new(),
             names: BTreeMap::new(),
             outbox: Outbox::default(),
+            waiting_bytes: 0,
+            shorter: None,
             config,
         }
-    }
-
-    /// Other limits and intervals from now on.
-    pub fn reconfigure(&mut self, config: HubConfig) {
-        self.config = config;
     }
 
     /// Takes one event; `view` is the leader's applied view and never older than what the event says was applied.
@@ -73,21 +76,23 @@ impl Hub {
                 self.shard_connected(link, name, address, view, now_ms);
             }
             HubEvent::ShardMessages { link, messages } => self.shard_messages(link, messages, view, now_ms),
+            HubEvent::LinkRoom { link, bytes } => self.link_room(link, bytes, view),
             HubEvent::ShardDisconnected { link } => self.shard_disconnected(link, now_ms),
             HubEvent::ShardRefused { link, message } => {
                 self.end_link(link, LinkEnd::Refused { message }, now_ms)
             }
             HubEvent::ShardsChanged => self.shards_changed(view, now_ms),
-            HubEvent::NodeRegistered { node, session, id, epoch } => {
-                self.registered(&node, session, id, epoch, view);
+            HubEvent::NodeRegistered { node, session } => {
+                self.registration_applied(&node, session, view, now_ms);
             }
             HubEvent::RegistrationRefused { node, session, message } => {
-                self.registration_refused(&node, session, &message, now_ms);
+                self.registration_refused(&node, session, &message, view, now_ms);
             }
             HubEvent::ReportApplied { node, session, sequence } => {
                 self.report_applied(&node, session, sequence, view);
             }
             HubEvent::NodesChanged { nodes } => self.nodes_changed(&nodes, view, now_ms),
+            HubEvent::Reconfigured { config } => self.reconfigured(config, now_ms),
             HubEvent::Timer => self.timer(view, started_ms, now_ms),
         }
         self.outbox.take()

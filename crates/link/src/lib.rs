@@ -25,4 +25,6 @@ pub use hub::{
     Notice, ReportProposal,
 };
 pub use shard::{AgentEnd, Claim, ConnectionId, LeaderEnd, ShardAction, ShardEvent, ShardLimits, ShardLogic};
-pub use weight::{BATCH_BYTES_MAX, master_message_bytes, report_bytes};
+pub use weight::{
+    BATCH_BYTES_MAX, agent_message_bytes, master_message_bytes, report_bytes, shard_message_bytes,
+};

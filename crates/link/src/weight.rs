@@ -4,7 +4,8 @@
 use paceline_types::IndexSet;
 
 use crate::message::{
-    AgentOrder, Hello, JobBody, MasterMessage, OrderRun, Orders, Report, ReportRun, ShardList,
+    AgentMessage, AgentOrder, Hello, JobBody, MasterMessage, OrderRun, Orders, Report, ReportRun, ShardList,
+    ShardMessage,
 };
 
 /// Reports, orders and proposals are cut here: large enough to amortise a frame and a log entry,
@@ -52,7 +53,8 @@ pub(crate) fn hello_bytes(hello: &Hello) -> usize {
     2 * ENVELOPE_BYTES + labels + capabilities + hello.certificate_der.len() + hello.signature.len()
 }
 
-fn orders_bytes(orders: &Orders) -> usize {
+/// Orders of one message.
+pub(crate) fn orders_bytes(orders: &Orders) -> usize {
     let jobs: usize = orders.jobs.iter().map(body_bytes).sum();
     ENVELOPE_BYTES + jobs + orders.runs.iter().map(order_run_bytes).sum::<usize>()
 }
@@ -60,6 +62,26 @@ fn orders_bytes(orders: &Orders) -> usize {
 fn shards_bytes(list: &ShardList) -> usize {
     let shard = |name: &str, address: &str| 16 + name.len() + address.len();
     list.shards.iter().map(|s| shard(s.name.as_str(), &s.address)).sum::<usize>() + ENVELOPE_BYTES
+}
+
+/// A message of an agent, about.
+#[must_use]
+pub fn agent_message_bytes(message: &AgentMessage) -> usize {
+    match message {
+        AgentMessage::Hello(hello) => hello_bytes(hello),
+        AgentMessage::Report(report) => report_bytes(report),
+        AgentMessage::Alive => ENVELOPE_BYTES,
+    }
+}
+
+/// A message of a shard, about.
+#[must_use]
+pub fn shard_message_bytes(message: &ShardMessage) -> usize {
+    match message {
+        ShardMessage::NodeHello(hello) => hello_bytes(hello),
+        ShardMessage::NodeReport { report, .. } => ENVELOPE_BYTES + report_bytes(report),
+        ShardMessage::Hello { .. } | ShardMessage::NodeGone { .. } | ShardMessage::Alive => ENVELOPE_BYTES,
+    }
 }
 
 /// A message to a shard, about.

@@ -98,8 +98,9 @@ impl Services {
             self.proposer.turned_away();
             return Err(refuse::nearly_full(&full));
         }
-        let proposed =
-            self.proposer.propose(vec![command]).await.map_err(|error| refuse::proposal(&error))?;
+        let principal = caller.identity.principal().to_string();
+        let proposed = self.proposer.propose_for(&principal, vec![command]).await;
+        let proposed = proposed.map_err(|error| refuse::proposal(&error))?;
         match proposed.replies.into_iter().next() {
             Some(Reply::Refused(refusal)) => Err(refuse::submission(&refusal, tasks)),
             Some(reply) => Ok((proposed.revision, reply)),

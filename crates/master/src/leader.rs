@@ -11,6 +11,7 @@
 
 mod assigned;
 mod event;
+mod outbox;
 mod proposals;
 mod retire;
 mod state;
@@ -33,12 +34,13 @@ use crate::published::Published;
 
 pub(crate) use assigned::shard_list;
 use event::Settled;
-pub(crate) use event::{LinkEvent, LinkStream, Outbox};
+pub(crate) use event::{LinkEvent, LinkStream};
+pub(crate) use outbox::{FrameStream, Outbox};
 use state::Leading;
 
 /// How often the hub looks at its clocks and the cell clock may move: a tenth of a detection period.
 const TIMER: Duration = Duration::from_millis(500);
-/// Frames of shards that wait for the loop: a batch each. Beyond it shards' streams are read no further.
+/// Frames of shards that wait for the loop, whose bytes their streams bound. Beyond it shards' streams are read no further.
 pub(crate) const LINK_EVENTS_MAX: usize = 1_024;
 /// Questions that wait for the loop; beyond it the asker waits.
 pub(crate) const QUESTIONS_MAX: usize = 256;
@@ -123,7 +125,7 @@ impl LeaderLoop {
                         (Err(error), _) => tracing::error!(%error, "a proposal's task failed"),
                     }
                 }
-                () = pass_due(leading.as_ref(), &self.published, started) => {}
+                () = work_due(leading.as_ref(), &self.published, started) => {}
                 _ = timer.tick() => if let Some(leading) = &mut leading {
                     leading.on_timer(&self.published.view(), now_ms);
                 },
@@ -154,9 +156,9 @@ impl LeaderLoop {
     }
 }
 
-/// Completes when a pass that had to wait is due; never when none waits.
-async fn pass_due(leading: Option<&Leading>, published: &Published, started: Instant) {
-    match leading.and_then(|leading| leading.pass_due_ms(&published.view())) {
+/// Completes when a pass or orders that had to wait are due; never when nothing waits.
+async fn work_due(leading: Option<&Leading>, published: &Published, started: Instant) {
+    match leading.and_then(|leading| leading.due_ms(&published.view())) {
         Some(due_ms) => sleep_until(started + Duration::from_millis(due_ms)).await,
         None => std::future::pending().await,
     }

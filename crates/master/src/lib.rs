@@ -25,6 +25,7 @@ mod refuse;
 mod replies;
 mod room;
 mod run;
+mod shares;
 mod show;
 mod standard;
 

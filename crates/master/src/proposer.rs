@@ -9,6 +9,10 @@ use paceline_telemetry::{Metrics, ProposalOutcome};
 use paceline_types::Revision;
 
 use crate::replies;
+use crate::shares::Shares;
+
+/// When a caller whose share is used up may ask again: about two group commits on a slow disk.
+const SHARE_RETRY_MS: u64 = 50;
 
 /// Why an entry has no replies.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +41,12 @@ pub(crate) struct Proposed {
 pub(crate) struct Proposer {
     replica: Arc<Replica>,
     metrics: Arc<Metrics>,
+    shares: Shares,
 }
 
 impl Proposer {
     pub(crate) fn new(replica: Arc<Replica>, metrics: Arc<Metrics>) -> Self {
-        Self { replica, metrics }
+        Self { replica, metrics, shares: Shares::default() }
     }
 
     /// Whether this master still leads in a term.
@@ -50,10 +55,26 @@ impl Proposer {
         status.role == ServerRole::Leader && status.term == term
     }
 
-    /// Durable on a majority and applied here before it returns.
+    /// The leader's own: durable on a majority and applied here before it returns.
     pub(crate) async fn propose(&self, commands: Vec<Command>) -> Result<Proposed, ProposalError> {
+        self.measured(self.send(None, commands)).await
+    }
+
+    /// A caller's, within that caller's share of what may be under way.
+    pub(crate) async fn propose_for(
+        &self,
+        principal: &str,
+        commands: Vec<Command>,
+    ) -> Result<Proposed, ProposalError> {
+        self.measured(self.send(Some(principal), commands)).await
+    }
+
+    async fn measured(
+        &self,
+        proposal: impl Future<Output = Result<Proposed, ProposalError>>,
+    ) -> Result<Proposed, ProposalError> {
         let started = Instant::now();
-        let outcome = self.send(commands).await;
+        let outcome = proposal.await;
         self.metrics.raft.propose_seconds.observe(started.elapsed());
         self.metrics.raft.proposals.of(ended(&outcome)).inc();
         outcome
@@ -64,9 +85,24 @@ impl Proposer {
         self.metrics.raft.proposals.of(ProposalOutcome::Overloaded).inc();
     }
 
-    async fn send(&self, commands: Vec<Command>) -> Result<Proposed, ProposalError> {
-        let entry = Entry { unix_ms: unix_ms(), commands };
-        let proposed = self.replica.propose(entry.encode()?).await?;
+    async fn send(&self, principal: Option<&str>, commands: Vec<Command>) -> Result<Proposed, ProposalError> {
+        let entry = Entry { unix_ms: unix_ms(), commands }.encode()?;
+        let proposed = match principal {
+            None => self.replica.propose_own(entry).await?,
+            Some(principal) => {
+                let overloaded = ProposeError::Overloaded { retry_after_ms: SHARE_RETRY_MS };
+                let share = self.shares.take(principal, entry.len()).ok_or(overloaded)?;
+                let replica = self.replica.clone();
+                // In a task of its own: a caller that gives up must not free its share while the entry is on its way.
+                let proposal = tokio::spawn(async move {
+                    let _share = share;
+                    replica.propose(entry).await
+                });
+                let unknown =
+                    |error: tokio::task::JoinError| ProposeError::Unknown { cause: error.to_string() };
+                proposal.await.map_err(unknown)??
+            }
+        };
         let revision = Revision(proposed.revision);
         let replies =
             replies::split(proposed.reply).map_err(|message| ProposalError::Replies { revision, message })?;

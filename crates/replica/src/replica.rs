@@ -137,7 +137,12 @@ impl Replica {
 
     /// Proposes an entry. `Ok` means durable on a majority and applied here.
     pub async fn propose(&self, payload: Bytes) -> Result<Proposed, ProposeError> {
-        propose::propose(&self.inner, payload).await
+        propose::propose(&self.inner, propose::Share::Common, payload).await
+    }
+
+    /// As [`Replica::propose`], for what the leader itself has to say: with a share of the budget that no caller fills.
+    pub async fn propose_own(&self, payload: Bytes) -> Result<Proposed, ProposeError> {
+        propose::propose(&self.inner, propose::Share::Own, payload).await
     }
 
     /// The revision of a linearizable read; returns once this replica has applied it. Calls that arrive within two

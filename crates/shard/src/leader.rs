@@ -12,8 +12,8 @@ use paceline_api::v1::master_link_client::MasterLinkClient;
 use paceline_api::v1::{Leader, MasterFrame, ShardFrame};
 use paceline_api::{FRAME_BYTES_MAX, detail_of};
 use paceline_identity::{Connector, Expect, Role, channel};
-use paceline_link::LinkId;
 use paceline_link::message::MasterMessage;
+use paceline_link::{LinkId, master_message_bytes};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,6 +22,7 @@ use tonic::{Status, Streaming};
 
 use crate::backoff::Backoff;
 use crate::config::MasterAddress;
+use crate::intake::Intake;
 use crate::owner::Event;
 use crate::turns::Turns;
 
@@ -168,6 +169,7 @@ impl Dialler {
     }
 
     async fn listen(&self, link: LinkId, mut frames: Streaming<MasterFrame>, led: &mut bool) -> Farewell {
+        let intake = Intake::of_leader();
         loop {
             let frame = match frames.message().await {
                 Ok(Some(frame)) => frame,
@@ -177,7 +179,9 @@ impl Dialler {
             match Vec::<MasterMessage>::try_from(frame) {
                 Ok(messages) => {
                     *led = true;
-                    if self.events.send(Event::LeaderMessages { link, messages }).await.is_err() {
+                    let held = intake.hold(messages.iter().map(master_message_bytes).sum()).await;
+                    let event = Event::LeaderMessages { link, messages, held };
+                    if self.events.send(event).await.is_err() {
                         return ("the shard ends".to_owned(), None);
                     }
                 }

@@ -13,6 +13,7 @@
 mod backoff;
 mod config;
 mod connection;
+mod intake;
 mod leader;
 mod logs;
 mod owner;

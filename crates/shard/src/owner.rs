@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::{AgentStream, Taken};
+use crate::intake::Held;
 use crate::leader::LeaderStream;
 
-/// Events that wait for the owner: beyond it streams are read no further. A full one is some milliseconds of work.
+/// Events that wait for the owner, whose bytes [`crate::intake`] bounds: beyond it streams are read no further. A full one is some milliseconds of work.
 pub(crate) const EVENTS_MAX: usize = 4_096;
 
 /// What happens to a shard.
@@ -22,13 +23,13 @@ pub(crate) enum Event {
     /// An agent's stream began.
     AgentConnected { connection: ConnectionId, claim: Claim, stream: AgentStream },
     /// An agent said something.
-    AgentMessage { connection: ConnectionId, message: AgentMessage },
+    AgentMessage { connection: ConnectionId, message: AgentMessage, held: Held },
     /// An agent's stream ended, by a fault where there is a reason.
     AgentDisconnected { connection: ConnectionId, why: Option<String> },
     /// A stream to a master begins.
     LeaderConnected { link: LinkId, stream: LeaderStream },
     /// The leader said something.
-    LeaderMessages { link: LinkId, messages: Vec<MasterMessage> },
+    LeaderMessages { link: LinkId, messages: Vec<MasterMessage>, held: Held },
     /// The stream to the master ended.
     LeaderDisconnected { link: LinkId },
     /// Agents are to go elsewhere; answered when they were told.
@@ -83,7 +84,7 @@ impl Owner {
                 self.agents.insert(connection, stream);
                 self.step(ShardEvent::AgentConnected { connection, claim });
             }
-            Event::AgentMessage { connection, message } => {
+            Event::AgentMessage { connection, message, held: _held } => {
                 self.metrics.link.messages.of(Direction::Received).add(1);
                 self.step(ShardEvent::AgentMessage { connection, message });
             }
@@ -100,7 +101,7 @@ impl Owner {
                 self.leader = Some((link, stream));
                 self.step(ShardEvent::LeaderConnected { link });
             }
-            Event::LeaderMessages { link, messages } => {
+            Event::LeaderMessages { link, messages, held: _held } => {
                 self.step(ShardEvent::LeaderMessages { link, messages })
             }
             Event::LeaderDisconnected { link } => {

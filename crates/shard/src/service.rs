@@ -7,13 +7,14 @@ use paceline_api::v1::agent_link_server::AgentLink;
 use paceline_api::v1::{self, ErrorCode, LogPiece};
 use paceline_identity::{PeerIdentity, Role};
 use paceline_link::message::AgentMessage;
-use paceline_link::{Claim, ConnectionId};
+use paceline_link::{Claim, ConnectionId, agent_message_bytes};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::connection::{AGENT_OUTBOX_FRAMES, AgentFrame, AgentStream, refusal};
+use crate::intake::Intake;
 use crate::logs::{AGENT_QUESTIONS_MAX, LogDesk, Question};
 use crate::owner::Event;
 
@@ -24,13 +25,14 @@ pub(crate) const AGENT_FRAME_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct AgentService {
     events: mpsc::Sender<Event>,
+    intake: Intake,
     logs: LogDesk,
     next: Arc<AtomicU64>,
 }
 
 impl AgentService {
     pub(crate) fn new(events: mpsc::Sender<Event>, logs: LogDesk) -> Self {
-        Self { events, logs, next: Arc::new(AtomicU64::new(1)) }
+        Self { events, intake: Intake::of_agents(), logs, next: Arc::new(AtomicU64::new(1)) }
     }
 }
 
@@ -52,7 +54,7 @@ impl AgentLink for AgentService {
         let (outbox, inbox) = mpsc::channel(AGENT_OUTBOX_FRAMES);
         let ended = CancellationToken::new();
         let stream = AgentStream { outbox, _reader: ended.clone().drop_guard() };
-        let reader = Reader { events: self.events.clone(), connection };
+        let reader = Reader { events: self.events.clone(), intake: self.intake.of_agent(), connection };
         reader.pass_on(Event::AgentConnected { connection, claim, stream }).await?;
         let frames = request.into_inner();
         tokio::spawn(ended.run_until_cancelled_owned(reader.run(frames)));
@@ -84,6 +86,7 @@ fn claim_of<T>(request: &Request<T>) -> Result<Claim, Status> {
 /// Reads one agent. It waits where the owner is busy, so an agent that floods slows down nobody but itself.
 struct Reader {
     events: mpsc::Sender<Event>,
+    intake: Intake,
     connection: ConnectionId,
 }
 
@@ -97,7 +100,8 @@ impl Reader {
                 Ok(Some(frame)) => match AgentMessage::try_from(frame) {
                     Err(fault) => break Some(fault.to_string()),
                     Ok(message) => {
-                        if self.pass_on(Event::AgentMessage { connection, message }).await.is_err() {
+                        let held = self.intake.hold(agent_message_bytes(&message)).await;
+                        if self.pass_on(Event::AgentMessage { connection, message, held }).await.is_err() {
                             return;
                         }
                     }

@@ -1,12 +1,14 @@
 //! Who may speak for a node: its highest session, of the instance and boot that the cell knows.
 //!
-//! A second data folder, or the same one under a second kernel, never displaces a session that is alive.
+//! A second data folder, or the same one under a second kernel, never displaces a session that is alive. Nobody is up
+//! before the cell has the node as its session says.
 
-use paceline_types::{BootId, LinkSession, NodeEpoch, NodeId, NodeName};
+use paceline_types::{BootId, LinkSession, NodeName};
 
 use super::Hub;
 use super::assigned::{Assigned, NodeRecord};
 use super::event::{HubAction, LinkId, Notice};
+use super::liveness::Liveness;
 use super::node::Session;
 use crate::message::{AgentOrder, Hello};
 
@@ -36,7 +38,7 @@ impl Hub {
                 }
                 return;
             }
-            Verdict::Begin => self.begin(link, &hello),
+            Verdict::Begin => self.begin(link, &hello, now_ms),
             Verdict::Resume => {
                 if let Some(session) = self.nodes.get_mut(&hello.node).and_then(|node| node.session.as_mut())
                 {
@@ -44,20 +46,52 @@ impl Hub {
                 }
             }
         }
-        if let Some(node) = self.nodes.get_mut(&hello.node) {
-            node.ended_ms = None;
-            node.suspect_since_ms = None;
+        self.introduce(Box::new(hello), view, now_ms);
+    }
+
+    /// Welcomes a session as the cell has its node, or has the node registered first. One registration of a node is
+    /// under way at a time: a later one that is applied first would be undone by the earlier.
+    fn introduce(&mut self, hello: Box<Hello>, view: &dyn Assigned, now_ms: u64) {
+        let Some(node) = self.nodes.get_mut(&hello.node) else { return };
+        if node.registering {
+            node.register_next = Some(hello);
+        } else if view.node(&hello.node).is_some_and(|record| says_the_same(&record, &hello)) {
+            self.registered(&hello.node, hello.session, view, now_ms);
+        } else {
+            node.registering = true;
+            self.outbox.act(HubAction::Register { hello });
         }
-        match record.filter(|record| says_the_same(record, &hello)) {
-            Some(record) => self.registered(&hello.node, hello.session, record.id, record.epoch, view),
-            None => self.outbox.act(HubAction::Register { hello: Box::new(hello) }),
+    }
+
+    /// A registration has its answer: the one that waited for it is next, unless its session is over.
+    fn introduce_next(&mut self, name: &NodeName, view: &dyn Assigned, now_ms: u64) -> bool {
+        let Some(node) = self.nodes.get_mut(name) else { return false };
+        node.registering = false;
+        let Some(hello) = node.register_next.take() else { return false };
+        let current = self.session_mut(name, hello.session).is_some_and(|session| session.link.is_some());
+        if current {
+            self.introduce(hello, view, now_ms);
+        }
+        current
+    }
+
+    pub(super) fn registration_applied(
+        &mut self,
+        name: &NodeName,
+        number: LinkSession,
+        view: &dyn Assigned,
+        now_ms: u64,
+    ) {
+        if !self.introduce_next(name, view, now_ms) {
+            self.registered(name, number, view, now_ms);
         }
     }
 
     /// Puts a new session in the place of the one before, whose agent is told.
-    fn begin(&mut self, link: LinkId, hello: &Hello) {
+    fn begin(&mut self, link: LinkId, hello: &Hello, now_ms: u64) {
         let session = Session::new(hello.session, hello.instance, hello.boot, link);
         let node = self.nodes.entry(hello.node.clone()).or_default();
+        node.not_up(now_ms);
         let Some(old) = node.session.replace(session) else { return };
         if let Some(old_link) = old.link {
             let message = format!("session {} of {} took its place", hello.session, hello.node);
@@ -71,6 +105,15 @@ impl Hub {
             retry_after_ms: self.config.refused_retry_ms,
             notice,
         };
+        if let Some(record) = record
+            && record.instance != hello.instance
+            && !record.replaceable
+        {
+            // The cell would refuse it. Refused here, it costs no entry and says nothing of the node that the cell knows.
+            let (known, refused) = (record.instance, hello.instance);
+            let notice = Notice::TwoInstances { node: hello.node.clone(), known, refused };
+            return refuse(notice.to_string(), Some(notice));
+        }
         let Some(node) = self.nodes.get(&hello.node) else {
             if self.nodes.len() >= self.config.nodes_max {
                 return refuse(format!("the leader serves {} nodes at most", self.config.nodes_max), None);
@@ -123,18 +166,25 @@ impl Hub {
         Verdict::Refuse { message: notice.to_string(), retry_after_ms: wait_ms, notice: Some(notice) }
     }
 
-    /// The cell has the node as this session says: it is welcome.
-    pub(super) fn registered(
-        &mut self,
-        name: &NodeName,
-        number: LinkSession,
-        id: NodeId,
-        epoch: NodeEpoch,
-        view: &dyn Assigned,
-    ) {
+    /// The cell took the node as this session says: it is welcome, unless the view has moved on since. Number and
+    /// epoch are the view's: the node may have been removed, replaced or booted anew after it was registered.
+    fn registered(&mut self, name: &NodeName, number: LinkSession, view: &dyn Assigned, now_ms: u64) {
+        let was = self.liveness(name, now_ms);
         let Some(session) = self.session_mut(name, number) else { return };
         let Some(link) = session.link else { return };
+        let same = |record: &NodeRecord| (record.instance, record.boot) == (session.instance, session.boot);
+        let Some(NodeRecord { id, epoch, .. }) = view.node(name).filter(same) else {
+            let message = format!("node {name} was removed or replaced while it was registered");
+            return self.refuse_session(name, number, message, self.config.refused_retry_ms, now_ms);
+        };
         session.welcomed = Some((id, epoch));
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.ended_ms = None;
+            node.suspect_since_ms = None;
+        }
+        if matches!(was, Liveness::Suspect { .. }) {
+            self.outbox.act(HubAction::NodeUsable { id });
+        }
         self.names.insert(id, name.clone());
         let heartbeat_ms = self.config.heartbeat_ms;
         self.outbox.order(link, name, number, AgentOrder::Welcome { node: id, epoch, heartbeat_ms });
@@ -147,12 +197,17 @@ impl Hub {
         name: &NodeName,
         number: LinkSession,
         message: &str,
+        view: &dyn Assigned,
         now_ms: u64,
     ) {
+        if self.introduce_next(name, view, now_ms) {
+            return;
+        }
         let retry_after_ms = self.config.refused_retry_ms;
         let Some(node) = self.nodes.get_mut(name) else { return };
         let Some(session) = node.session.take_if(|session| session.number == number) else { return };
-        node.ended_ms = Some(now_ms);
+        // A claim that the cell refused was never the node: how long that has been silent does not change.
+        node.ended_ms.get_or_insert(now_ms);
         if let Some(link) = session.link {
             self.outbox.refuse(link, name, number, message, retry_after_ms);
         }

@@ -24,8 +24,12 @@ pub struct HubConfig {
     /// Bytes of reports of one session that wait for registration or for the pipeline. Beyond it the session is
     /// refused; the agent comes back with one merged table. Above the largest table that a shard keeps for one agent.
     pub waiting_bytes_max: usize,
+    /// The same over all sessions: what a leader without a quorum takes before sessions are refused.
+    pub all_waiting_bytes_max: usize,
     /// Nodes in one hub: twice the largest cell that is built for.
     pub nodes_max: usize,
+    /// Bytes of orders that a new link takes before its shell says more with [`super::HubEvent::LinkRoom`].
+    pub link_room_bytes: usize,
     /// Shard links in one hub.
     pub links_max: usize,
 }
@@ -47,7 +51,9 @@ impl Default for HubConfig {
             unwanted_grace_ms: 10_000,
             reports_in_flight_max: 8,
             waiting_bytes_max: 16 * 1024 * 1024,
+            all_waiting_bytes_max: 512 * 1024 * 1024,
             nodes_max: 50_000,
+            link_room_bytes: 4 * 1024 * 1024,
             links_max: 256,
         }
     }

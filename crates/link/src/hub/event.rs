@@ -4,6 +4,7 @@ use std::fmt;
 
 use paceline_types::{AgentInstance, BootId, LinkSession, NodeEpoch, NodeId, NodeName, ShardName};
 
+use super::config::HubConfig;
 use crate::message::{Hello, MasterMessage, ReportRun, ShardMessage};
 
 /// A shard's stream, numbered by the shell and never used again.
@@ -35,6 +36,14 @@ pub enum HubEvent {
         /// The stream.
         link: LinkId,
     },
+    /// A stream takes so many bytes of orders from now on, whatever it took before. Wanted for
+    /// [`crate::Hub::links_without_room`]. A node that has its turn may get more at once: one set is not parted.
+    LinkRoom {
+        /// The stream.
+        link: LinkId,
+        /// In bytes, as [`crate::master_message_bytes`] weighs them.
+        bytes: usize,
+    },
     /// The cell refused to register the shard.
     ShardRefused {
         /// The stream.
@@ -44,16 +53,12 @@ pub enum HubEvent {
     },
     /// The cell's shard list changed in the view.
     ShardsChanged,
-    /// A [`HubAction::Register`] was applied.
+    /// A [`HubAction::Register`] was applied. Number and epoch are asked of the view, which may have moved on since.
     NodeRegistered {
         /// The node.
         node: NodeName,
         /// The session that asked.
         session: LinkSession,
-        /// The node's number.
-        id: NodeId,
-        /// Its epoch.
-        epoch: NodeEpoch,
     },
     /// The cell refused a [`HubAction::Register`].
     RegistrationRefused {
@@ -79,6 +84,11 @@ pub enum HubEvent {
         /// The nodes.
         nodes: Vec<NodeId>,
     },
+    /// Other limits and intervals from now on; a shorter detection period from one old one later on.
+    Reconfigured {
+        /// All of them.
+        config: HubConfig,
+    },
     /// Time passed; wanted a few times per heartbeat interval.
     Timer,
 }
@@ -100,7 +110,8 @@ pub enum HubAction {
         /// The shard.
         name: ShardName,
     },
-    /// Propose the node of this Hello to the cell, new or changed.
+    /// Propose the node of this Hello to the cell, new or changed. One at a time for a node, until
+    /// [`HubEvent::NodeRegistered`] or [`HubEvent::RegistrationRefused`]: exactly one of these must follow.
     Register {
         /// Who it is.
         hello: Box<Hello>,
@@ -120,6 +131,11 @@ pub enum HubAction {
         link: LinkId,
         /// Why, for both sides' logs.
         reason: LinkEnd,
+    },
+    /// A node that was suspect is up again: what found no place may find one there, though the cell has not changed.
+    NodeUsable {
+        /// The node.
+        id: NodeId,
     },
     /// Something a person should read.
     Notice(Notice),
@@ -187,7 +203,7 @@ pub enum Notice {
         /// Until the known one has been silent for so long.
         wait_ms: u64,
     },
-    /// Another data folder claims the node while the first one's agent is there.
+    /// Another data folder claims the node: the cell has it under the first one, or that one's agent is there.
     TwoInstances {
         /// The node.
         node: NodeName,
@@ -208,7 +224,7 @@ impl fmt::Display for Notice {
             ),
             Self::TwoInstances { node, known, refused } => write!(
                 f,
-                "node {node}: agent instance {refused} claims it while instance {known} is connected; refused \
+                "node {node}: agent instance {refused} claims it, but it is that of instance {known}; refused \
                  (two machines with one certificate? when the first is gone: node replace {node})"
             ),
         }

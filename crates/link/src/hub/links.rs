@@ -7,6 +7,7 @@ use paceline_types::{Revision, ShardId, ShardName};
 use super::Hub;
 use super::assigned::Assigned;
 use super::event::{HubAction, LinkEnd, LinkId};
+use super::room::Room;
 use crate::message::{MasterMessage, ShardAddress, ShardList, ShardMessage};
 
 /// How often a shard is told that its leader is there: a shard gives up a leader after one and a half heartbeats.
@@ -31,6 +32,7 @@ struct Link {
     welcomed: Option<ShardId>,
     /// When it was last told so.
     told_ms: u64,
+    room: Room,
 }
 
 impl Links {
@@ -40,6 +42,14 @@ impl Links {
 
     pub(super) fn names(&self) -> impl Iterator<Item = &ShardName> {
         self.links.values().map(|link| &link.name)
+    }
+
+    pub(super) fn rooms(&self) -> impl Iterator<Item = (LinkId, &Room)> {
+        self.links.iter().map(|(id, link)| (*id, &link.room))
+    }
+
+    pub(super) fn room_mut(&mut self, link: LinkId) -> Option<&mut Room> {
+        self.links.get_mut(&link).map(|link| &mut link.room)
     }
 
     fn of(&self, name: &ShardName) -> Option<LinkId> {
@@ -65,7 +75,8 @@ impl Hub {
             return;
         }
         self.links.absent_ms.remove(&name);
-        let entry = Link { name, address, heard_ms: now_ms, welcomed: None, told_ms: now_ms };
+        let room = Room::new(self.config.link_room_bytes);
+        let entry = Link { name, address, heard_ms: now_ms, welcomed: None, told_ms: now_ms, room };
         self.links.links.insert(link, entry);
         if !self.welcome_shard(link, &view.shards(), now_ms) {
             self.register_shard(link);
@@ -164,6 +175,16 @@ impl Hub {
                 // Asked again after another period, should the cell not have done it.
                 *since_ms = now_ms;
                 self.outbox.act(HubAction::RemoveShard { name: name.clone() });
+            }
+        }
+    }
+
+    /// Tells every shard the intervals of now.
+    pub(super) fn welcome_shards(&mut self, now_ms: u64) {
+        for (id, link) in &mut self.links.links {
+            if let Some(shard) = link.welcomed {
+                link.told_ms = now_ms;
+                self.outbox.send(*id, self.config.welcome(shard));
             }
         }
     }

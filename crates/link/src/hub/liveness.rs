@@ -5,11 +5,12 @@ use paceline_types::{LinkSession, NodeName};
 use super::Hub;
 use super::assigned::Assigned;
 use super::event::LinkId;
+use super::node::Session;
 
 /// What the leader knows of a node's presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// Its session speaks through a connected shard.
+    /// Its session speaks through a connected shard, and the cell has the node as the session says.
     Up,
     /// Its session ended, or its shard was lost, less than a detection period ago; or the leader is that new.
     Unheard,
@@ -37,7 +38,7 @@ impl Hub {
     pub fn liveness(&self, name: &NodeName, now_ms: u64) -> Liveness {
         let started_ms = self.started_ms.unwrap_or(now_ms);
         let Some(node) = self.nodes.get(name) else { return self.since(started_ms, now_ms) };
-        if node.session.as_ref().is_some_and(|session| session.link.is_some()) {
+        if node.session.as_ref().is_some_and(Session::is_up) {
             return Liveness::Up;
         }
         match node.suspect_since_ms {
@@ -72,7 +73,7 @@ impl Hub {
 
     /// A shard's stream ended: its nodes may come back through another one, so they are not suspect yet.
     pub(super) fn sessions_lost(&mut self, link: LinkId, now_ms: u64) {
-        let on_link = |session: &super::node::Session| session.link == Some(link);
+        let on_link = |session: &Session| session.link == Some(link);
         let names: Vec<_> = self
             .nodes
             .iter()
@@ -87,13 +88,15 @@ impl Hub {
     /// The session is not connected any more; its number and its reports in flight stay.
     pub(super) fn session_over(&mut self, name: &NodeName, now_ms: u64) {
         let Some(node) = self.nodes.get_mut(name) else { return };
+        node.not_up(now_ms);
         if let Some(session) = &mut node.session {
             session.end();
-            node.ended_ms = Some(now_ms);
         }
     }
 
     pub(super) fn timer(&mut self, view: &dyn Assigned, started_ms: u64, now_ms: u64) {
+        self.shorten(now_ms);
+        self.waiting_bytes = self.waiting_sum();
         self.check_links(view, now_ms);
         let silence_ms = self.config.silence_ms;
         self.nodes.retain(|name, node| {
@@ -102,7 +105,9 @@ impl Hub {
                 return true;
             }
             node.suspect_since_ms.get_or_insert(ended_ms);
-            view.node(name).is_some()
+            // One that is being registered is not in the view yet.
+            let speaks = node.session.as_ref().is_some_and(|session| session.link.is_some());
+            speaks || node.registering || view.node(name).is_some()
         });
         let nodes = &self.nodes;
         self.names.retain(|_, name| nodes.contains_key(name));

@@ -7,6 +7,7 @@ use paceline_types::{AgentInstance, AttemptId, BootId, LinkSession, NodeEpoch, N
 use super::event::LinkId;
 use super::orders::Told;
 use super::reports::Reports;
+use crate::message::Hello;
 
 /// One node.
 #[derive(Debug, Default)]
@@ -17,8 +18,22 @@ pub(super) struct Node {
     pub ended_ms: Option<u64>,
     /// The detection period passed, or the shard said that it is gone.
     pub suspect_since_ms: Option<u64>,
+    /// A registration is on its way to the cell.
+    pub registering: bool,
+    /// The last Hello that came meanwhile and must be registered too.
+    pub register_next: Option<Box<Hello>>,
     /// Process ids of attempts that the cell holds to be live here.
     pub pids: BTreeMap<AttemptId, u32>,
+}
+
+impl Node {
+    /// Nobody speaks for the node from now on. When it was up last is noted only if it was.
+    pub(super) fn not_up(&mut self, now_ms: u64) {
+        if self.session.as_ref().is_some_and(Session::is_up) {
+            self.ended_ms = Some(now_ms);
+        }
+        self.ended_ms.get_or_insert(now_ms);
+    }
 }
 
 /// A session of a node's agent.
@@ -46,6 +61,11 @@ impl Session {
             reports: Reports::default(),
             told: Told::default(),
         }
+    }
+
+    /// It speaks, and the cell has the node as it says.
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_some() && self.welcomed.is_some()
     }
 
     /// The same session through a stream anew: its shard says everything again, and whatever went down the old

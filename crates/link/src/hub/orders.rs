@@ -11,7 +11,7 @@ use super::Hub;
 use super::assigned::{Assigned, NodeRecord};
 use crate::message::{AgentOrder, Desired, JobBody, OrderRun, OrderSet, Orders};
 use crate::ranges::{both, minus, union};
-use crate::weight::{BATCH_BYTES_MAX, body_bytes, cut, cut_indices, order_run_bytes};
+use crate::weight::{BATCH_BYTES_MAX, body_bytes, cut, cut_indices, order_run_bytes, orders_bytes};
 
 /// A job and the number of an attempt.
 type Key = (JobUid, Attempt);
@@ -173,7 +173,7 @@ impl Hub {
         if let Some(session) = self.nodes.get_mut(name).and_then(|node| node.session.as_mut()) {
             session.told.table = true;
         }
-        self.send_full(name, view);
+        self.tell_owed(name, view);
     }
 
     pub(super) fn nodes_changed(&mut self, nodes: &[NodeId], view: &dyn Assigned, now_ms: u64) {
@@ -203,10 +203,17 @@ impl Hub {
             let (number, heartbeat_ms) = (session.number, self.config.heartbeat_ms);
             let order = AgentOrder::Welcome { node: record.id, epoch: record.epoch, heartbeat_ms };
             self.outbox.order(link, name, number, order);
-            return self.send_full(name, view);
+            return self.tell_owed(name, view);
         }
-        if session.told.full {
-            self.send_orders(name, false, view);
+        self.tell_owed(name, view);
+    }
+
+    /// The full set if it was not sent yet and may be, else what changed since.
+    pub(super) fn tell_owed(&mut self, name: &NodeName, view: &dyn Assigned) {
+        let session = self.nodes.get(name).and_then(|node| node.session.as_ref());
+        let Some(Told { table, full, .. }) = session.map(|session| &session.told) else { return };
+        if *table || *full {
+            self.send_orders(name, !full, view);
         }
     }
 
@@ -225,18 +232,15 @@ impl Hub {
         }
     }
 
-    fn send_full(&mut self, name: &NodeName, view: &dyn Assigned) {
-        let Some(session) = self.nodes.get_mut(name).and_then(|node| node.session.as_mut()) else { return };
-        if session.told.table && !session.told.full {
-            session.told.full = true;
-            self.send_orders(name, true, view);
-        }
-    }
-
     fn send_orders(&mut self, name: &NodeName, full: bool, view: &dyn Assigned) {
+        let Some((link, _)) = self.route(name) else { return };
+        if !self.has_room(link, name) {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(name) else { return };
         let Some(session) = &mut node.session else { return };
-        let (Some((id, _)), Some(link)) = (session.welcomed, session.link) else { return };
+        let Some((id, _)) = session.welcomed else { return };
+        session.told.full |= full;
         let difference = session.told.difference(view.orders(id), self.config.unwanted_grace_ms);
         if full {
             let sent = &session.told.sent;
@@ -250,6 +254,7 @@ impl Hub {
         let items = session.told.items(difference.runs, view);
         let number = session.number;
         for orders in orders(view.fence(), full, items) {
+            self.took_room(link, orders_bytes(&orders));
             self.outbox.order(link, name, number, AgentOrder::Orders(orders));
         }
     }

@@ -107,6 +107,7 @@ impl Hub {
     ) {
         let waiting_bytes_max = self.config.waiting_bytes_max;
         let Some(session) = self.session_mut(name, number).filter(|s| s.link == Some(link)) else { return };
+        let bytes = report_bytes(&report);
         let tasks = report.runs.iter().map(|run| run.tasks.count()).fold(0, u64::saturating_add);
         if tasks > REPORT_TASKS_MAX {
             let message = format!("a report of {tasks} tasks; at most {REPORT_TASKS_MAX} are taken");
@@ -120,7 +121,30 @@ impl Hub {
                 format!("more than {waiting_bytes_max} bytes of reports wait; come again with the table");
             return self.refuse_session(name, number, message, self.config.refused_retry_ms, now_ms);
         }
+        self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
         self.pump(name, view);
+        self.bound_all(name, number, now_ms);
+    }
+
+    /// At the bound over all sessions the one that spoke last is refused: what it said is said again with its table.
+    fn bound_all(&mut self, name: &NodeName, number: LinkSession, now_ms: u64) {
+        let limit = self.config.all_waiting_bytes_max;
+        if self.waiting_bytes <= limit {
+            return;
+        }
+        self.waiting_bytes = self.waiting_sum();
+        if self.waiting_bytes > limit {
+            let message =
+                format!("more than {limit} bytes of reports wait at the leader; come again with the table");
+            self.refuse_session(name, number, message, self.config.refused_retry_ms, now_ms);
+            self.waiting_bytes = self.waiting_sum();
+        }
+    }
+
+    /// Exactly what waits.
+    pub(super) fn waiting_sum(&self) -> usize {
+        let sessions = self.nodes.values().filter_map(|node| node.session.as_ref());
+        sessions.map(|session| session.reports.waiting_bytes).sum()
     }
 
     pub(super) fn report_applied(

@@ -109,7 +109,8 @@ impl Table {
 
     /// The runs of the lowest sequence above `after`.
     fn sequence_after(&self, after: u64) -> Option<((u64, Key), usize, Vec<ReportRun>)> {
-        let first = *self.by_sequence.range((after + 1, FIRST_KEY)..).next()?;
+        // An acknowledged sequence comes from an agent, which may have numbered its reports as it liked.
+        let first = *self.by_sequence.range((after.checked_add(1)?, FIRST_KEY)..).next()?;
         let keys = self.by_sequence.range((first.0, FIRST_KEY)..=(first.0, LAST_KEY)).map(|(_, key)| *key);
         let runs = runs(keys.map(|key| (key, self.entries[&key])));
         Some((first, runs.iter().map(report_run_bytes).sum(), runs))
@@ -214,6 +215,15 @@ mod tests {
         table.acknowledged(2);
         let tasks: Vec<_> = table.entries.keys().map(|(_, _, task)| task.0).collect();
         assert_eq!(tasks, [4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn the_highest_sequence_that_there_is_ends_a_table_and_does_not_begin_it_anew() {
+        let table = table([report(1, "0", OK, false), report(u64::MAX, "1", OK, true)]);
+        let piece = table.piece(0, usize::MAX).expect("a piece").report;
+        let said: Vec<_> = piece.runs.iter().map(|run| run.tasks.to_string()).collect();
+        assert_eq!((piece.sequence, said), (u64::MAX, vec!["0".to_owned(), "1".to_owned()]));
+        assert_eq!(table.piece(u64::MAX, usize::MAX), None);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Cell {
     pub nodes: BTreeMap<NodeName, NodeRecord>,
     pub tasks: BTreeMap<TaskIndex, Task>,
     pub shards: ShardList,
+    /// The specification of the job.
+    pub body: Vec<u8>,
 }
 
 impl Cell {
@@ -161,7 +163,7 @@ impl Assigned for Cell {
     }
 
     fn body(&self, job: JobUid) -> Option<JobBody> {
-        (job == JOB).then(|| JobBody { job, version: SpecVersion(1), spec: b"spec".to_vec() })
+        (job == JOB).then(|| JobBody { job, version: SpecVersion(1), spec: self.body.clone() })
     }
 
     fn known(&self, node: NodeId, job: JobUid, attempt: Attempt, task: TaskIndex) -> Known {

@@ -118,8 +118,12 @@ impl Bench {
     }
 
     fn register(&mut self, hello: &Hello) -> Out {
-        let (id, epoch) = self.cell.register(hello).expect("the cell takes it");
-        self.on(HubEvent::NodeRegistered { node: hello.node.clone(), session: hello.session, id, epoch })
+        self.cell.register(hello).expect("the cell takes it");
+        self.settle(hello)
+    }
+
+    fn settle(&mut self, hello: &Hello) -> Out {
+        self.on(HubEvent::NodeRegistered { node: hello.node.clone(), session: hello.session })
     }
 
     fn changed(&mut self) -> Out {
@@ -293,6 +297,8 @@ fn a_second_instance_is_refused_while_the_first_is_there() {
     assert!(matches!(out.notices[..], [Notice::TwoInstances { .. }]));
     bench.on(HubEvent::ShardDisconnected { link: A });
     assert!(bench.hello(B, other.clone()).refused().is_some());
+    bench.cell.nodes.get_mut(&node("n")).expect("there").replaceable = true;
+    assert!(bench.hello(B, other.clone()).refused().is_some(), "the first may still come back");
     bench.now_ms += 10_000;
     assert_eq!(bench.hello(B, other.clone()).registers, std::slice::from_ref(&other));
     let message = "another instance has the node".to_owned();
@@ -303,6 +309,189 @@ fn a_second_instance_is_refused_while_the_first_is_there() {
         bench.hello(A, hello("n", 2)).refused().is_none(),
         "a claim that the cell refused is no incumbent"
     );
+}
+
+#[test]
+fn a_refused_stranger_does_not_make_a_silent_node_look_alive() {
+    let mut bench = Bench::with_node();
+    let lost_ms = bench.now_ms;
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    let stranger = |session| Hello { instance: AgentInstance([2; 16]), ..hello("n", session) };
+    for session in 10..14 {
+        bench.now_ms += 5_000;
+        bench.say(B, ShardMessage::Alive);
+        let out = bench.hello(B, stranger(session));
+        assert!(out.refused().is_some() && out.registers.is_empty(), "no entry in the log: {out:?}");
+        bench.on(HubEvent::Timer);
+    }
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Suspect { since_ms: lost_ms });
+    assert!(bench.hello(B, hello("n", 2)).refused().is_none(), "the rightful one is not in its way");
+}
+
+#[test]
+fn a_node_is_not_up_before_the_cell_has_it_as_it_says() {
+    let mut bench = Bench::with_node();
+    let lost_ms = bench.now_ms;
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    bench.now_ms += 10_000;
+    bench.say(B, ShardMessage::Alive);
+    bench.on(HubEvent::Timer);
+    let booted = Hello { boot: BootId([2; 16]), ..hello("n", 2) };
+    assert_eq!(bench.hello(B, booted.clone()).registers, std::slice::from_ref(&booted));
+    let suspect = Liveness::Suspect { since_ms: lost_ms };
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), suspect);
+    let refusal = HubEvent::RegistrationRefused {
+        node: node("n"),
+        session: LinkSession(2),
+        message: "too large".to_owned(),
+    };
+    bench.on(refusal);
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), suspect);
+    bench.hello(B, booted.clone());
+    bench.register(&booted);
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Up);
+}
+
+#[test]
+fn a_session_is_welcomed_as_the_view_has_its_node_and_not_as_it_once_was() {
+    let mut bench = Bench::new();
+    let new = hello("n", 1);
+    bench.hello(A, new.clone());
+    bench.cell.register(&new).expect("new");
+    bench.cell.nodes.clear();
+    bench.changed();
+    assert!(bench.settle(&new).refused().is_some(), "removed before it was welcomed");
+    assert!(bench.hub.route(&node("n")).is_none());
+
+    let again = hello("n", 2);
+    bench.hello(A, again.clone());
+    bench.cell.register(&again).expect("new");
+    bench.cell.nodes.get_mut(&node("n")).expect("there").epoch = NodeEpoch(5);
+    let out = bench.settle(&again);
+    assert!(matches!(out.orders[0].2, AgentOrder::Welcome { epoch: NodeEpoch(5), .. }));
+
+    let booted = hello("n", 3);
+    bench.say(A, ShardMessage::NodeGone { node: node("n"), session: LinkSession(2) });
+    bench.cell.nodes.get_mut(&node("n")).expect("there").labels.insert("a".into(), "b".into());
+    assert_eq!(bench.hello(A, booted.clone()).registers.len(), 1);
+    bench.cell.nodes.get_mut(&node("n")).expect("there").instance = AgentInstance([3; 16]);
+    assert!(bench.settle(&booted).refused().is_some(), "replaced before it was welcomed");
+}
+
+#[test]
+fn orders_for_which_a_link_has_no_room_are_made_later_and_from_the_view_of_then() {
+    let mut bench = Bench::with_node();
+    bench.cell.body = vec![7; 3 * 1024 * 1024];
+    let others = ["o", "p", "q"];
+    for name in others {
+        bench.cell.register(&hello(name, 1)).expect("new");
+        bench.hello(A, hello(name, 1));
+        let report = Report { sequence: 1, runs: vec![], table_complete: true };
+        bench.say(A, ShardMessage::NodeReport { node: node(name), session: LinkSession(1), report });
+    }
+    for task in 0..4 {
+        bench.cell.assign(task, NodeId(task));
+    }
+    let nodes = || (0..4).map(NodeId).collect::<Vec<_>>();
+    let out = bench.on(HubEvent::NodesChanged { nodes: nodes() });
+    assert_eq!(out.orders.len(), 4, "a body and an order each: the first two fill the room of a new link");
+    assert_eq!(bench.hub.links_without_room().collect::<Vec<_>>(), [A]);
+    assert_eq!(bench.on(HubEvent::NodesChanged { nodes: nodes() }).orders.len(), 0);
+    // Meanwhile one of them lost its task again: it hears nothing of it.
+    bench.cell.take_away(2);
+    let room = HubEvent::LinkRoom { link: A, bytes: 1 };
+    let out = bench.on(room.clone());
+    assert_eq!(out.orders.len(), 2);
+    let said = out.orders.iter().filter_map(|(_, _, order)| match order {
+        AgentOrder::Orders(orders) => orders.runs.first(),
+        _ => None,
+    });
+    assert_eq!(said.map(|run| run.tasks.to_string()).collect::<Vec<_>>(), ["3"]);
+    assert_eq!(bench.on(room).orders.len(), 0, "the others have all that they should have");
+    assert_eq!(bench.hub.links_without_room().count(), 0);
+}
+
+#[test]
+fn a_full_set_waits_for_room_too() {
+    let mut bench = Bench::new();
+    bench.cell.register(&hello("n", 1)).expect("new");
+    bench.on(HubEvent::LinkRoom { link: A, bytes: 0 });
+    bench.cell.assign(0, NodeId(0));
+    bench.hello(A, hello("n", 1));
+    let out = bench.report(A, 1, 1, vec![], true);
+    assert_eq!((out.acknowledged(), out.set()), (Some(1), None));
+    let out = bench.on(HubEvent::LinkRoom { link: A, bytes: 1 });
+    assert_eq!(out.set().map(|orders| orders.set), Some(OrderSet::Full { first: true, last: true }));
+    bench.on(HubEvent::LinkRoom { link: A, bytes: 0 });
+    bench.cell.assign(1, NodeId(0));
+    assert!(bench.changed().set().is_none());
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    assert_eq!(bench.hub.links_without_room().count(), 0, "a link that is gone has nobody waiting");
+}
+
+#[test]
+fn one_registration_of_a_node_is_under_way_at_a_time_and_the_last_hello_is_next() {
+    let mut bench = Bench::new();
+    let of = |session: u64| Hello {
+        labels: [("session".to_owned(), session.to_string())].into(),
+        ..hello("n", session)
+    };
+    assert_eq!(bench.hello(A, of(1)).registers, [of(1)]);
+    for (link, session) in [(B, 2), (A, 3)] {
+        assert_eq!(bench.hello(link, of(session)).registers, []);
+    }
+    let out = bench.register(&of(1));
+    assert_eq!((out.registers, out.orders.len()), (vec![of(3)], 0));
+    let refusal =
+        HubEvent::RegistrationRefused { node: node("n"), session: LinkSession(3), message: "no".to_owned() };
+    bench.hello(B, of(4));
+    assert_eq!(bench.on(refusal).registers, [of(4)], "a refusal makes way too");
+    bench.hello(A, of(5));
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    let out = bench.register(&of(4));
+    assert!(out.registers.is_empty() && out.orders.is_empty(), "a session that is over is not registered");
+}
+
+#[test]
+fn a_suspect_node_that_is_back_is_worth_another_pass() {
+    let mut bench = Bench::with_node();
+    let usable = HubAction::NodeUsable { id: NodeId(0) };
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    assert_eq!(bench.hello(B, hello("n", 2)).other, [], "it was never out of use");
+    bench.say(B, ShardMessage::NodeGone { node: node("n"), session: LinkSession(2) });
+    assert_eq!(bench.hello(B, hello("n", 3)).other, [usable]);
+}
+
+#[test]
+fn shorter_intervals_are_told_at_once_and_held_to_one_old_period_later() {
+    let mut bench = Bench::with_node();
+    let config = HubConfig { heartbeat_ms: 200, silence_ms: 1_000, ..HubConfig::default() };
+    bench.now_ms += 2_000;
+    let told = bench.hub.handle(HubEvent::Reconfigured { config: config.clone() }, &bench.cell, bench.now_ms);
+    let messages: Vec<_> = told
+        .into_iter()
+        .filter_map(|action| match action {
+            HubAction::Send { link, messages } => Some((link, messages)),
+            _ => None,
+        })
+        .collect();
+    assert!(matches!(
+        &messages[0],
+        (A, said) if matches!(said[..], [
+            MasterMessage::Welcome { heartbeat_ms: 200, silence_ms: 10_000, .. },
+            MasterMessage::ToNode { order: AgentOrder::Welcome { heartbeat_ms: 200, .. }, .. },
+        ])
+    ));
+    assert_eq!(bench.on(HubEvent::Timer).ends, [], "nobody could know it yet");
+    bench.now_ms += 7_000;
+    for link in [A, B] {
+        bench.say(link, ShardMessage::Alive);
+    }
+    bench.on(HubEvent::Reconfigured { config });
+    bench.now_ms += 3_000;
+    bench.say(B, ShardMessage::Alive);
+    let silent = LinkEnd::Silent { silent_ms: 3_000, limit_ms: 1_000 };
+    assert_eq!(bench.on(HubEvent::Timer).ends, [(A, silent)]);
 }
 
 #[test]
@@ -374,9 +563,34 @@ fn a_flood_of_reports_ends_the_session_and_nothing_else() {
     assert!(refused.is_some(), "bounded by bytes while registration is open");
     assert!(bench.hub.route(&node("n")).is_none());
     let endless = bench.hello(A, hello("n", 2));
-    assert_eq!(endless.registers.len(), 1);
+    assert!(endless.refused().is_none(), "it may come again");
     let out = bench.report(A, 2, 1, vec![run("0-4294967295", 1, OK)], false);
     assert!(out.refused().is_some());
+}
+
+#[test]
+fn reports_that_wait_are_bounded_over_all_sessions_too() {
+    let mut bench = Bench::new();
+    let config = HubConfig { all_waiting_bytes_max: 1_000, ..HubConfig::default() };
+    bench.on(HubEvent::Reconfigured { config });
+    let names: Vec<String> = (0..20).map(|number| format!("n{number}")).collect();
+    let mut refused = Vec::new();
+    for name in &names {
+        bench.hello(A, hello(name, 1));
+        let report = Report { sequence: 1, runs: vec![run("0", 1, OK)], table_complete: true };
+        let message = ShardMessage::NodeReport { node: node(name), session: LinkSession(1), report };
+        refused.push(bench.say(A, message).refused().is_some());
+    }
+    let kept = refused.iter().take_while(|refused| !**refused).count();
+    assert!((2..10).contains(&kept), "some wait: {kept}");
+    assert!(refused[kept..].iter().all(|refused| *refused), "and the rest come again");
+    let first = hello(&names[0], 1);
+    bench.register(&first);
+    bench.cell.register(&hello("m", 1)).expect("new");
+    bench.hello(A, hello("m", 1));
+    let report = Report { sequence: 1, runs: vec![], table_complete: true };
+    let message = ShardMessage::NodeReport { node: node("m"), session: LinkSession(1), report };
+    assert!(bench.say(A, message).refused().is_none(), "what is registered does not wait");
 }
 
 #[test]

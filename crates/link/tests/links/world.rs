@@ -17,6 +17,13 @@ fn limits() -> ShardLimits {
     ShardLimits { batches_in_flight_max: 2, ..ShardLimits::default() }
 }
 
+/// Two sets of orders fill a link, so that orders have to wait often.
+const ROOM_BYTES: usize = 500;
+
+fn hub_config() -> HubConfig {
+    HubConfig { link_room_bytes: ROOM_BYTES, ..HubConfig::default() }
+}
+
 enum Proposal {
     Register(Box<Hello>),
     Report(ReportProposal),
@@ -80,7 +87,7 @@ impl World {
             agents: (0..agents).map(|n| Agent::new(&format!("n-{n}"))).collect(),
             shards: SHARDS.iter().map(fresh).collect(),
             connections: BTreeMap::new(),
-            hub: Hub::new(HubConfig::default()),
+            hub: Hub::new(hub_config()),
             proposals: VecDeque::new(),
             highest: BTreeMap::new(),
             next: 0,
@@ -184,7 +191,7 @@ impl World {
         self.proposals.clear();
         self.highest.clear();
         self.cell.term = self.cell.term.next();
-        self.hub = Hub::new(HubConfig::default());
+        self.hub = Hub::new(hub_config());
         for shard in 0..self.shards.len() {
             self.unlink(shard);
         }
@@ -194,10 +201,10 @@ impl World {
         let Some(proposal) = self.proposals.pop_front() else { return };
         match proposal {
             Proposal::Register(hello) => {
-                let (id, epoch) = self.cell.register(&hello).expect("one instance each");
+                self.cell.register(&hello).expect("one instance each");
                 if tell {
                     let (node, session) = (hello.node, hello.session);
-                    self.hub(HubEvent::NodeRegistered { node, session, id, epoch });
+                    self.hub(HubEvent::NodeRegistered { node, session });
                 }
             }
             Proposal::Report(report) => {
@@ -217,6 +224,11 @@ impl World {
             self.shard(shard, ShardEvent::Timer);
         }
         self.hub(HubEvent::Timer);
+        // Room for about one set of orders at a time.
+        let links: Vec<_> = self.hub.links_without_room().collect();
+        for link in links {
+            self.hub(HubEvent::LinkRoom { link, bytes: ROOM_BYTES });
+        }
     }
 
     /// Delivers one thing of one queue.
@@ -328,7 +340,9 @@ impl World {
                     }
                 }
                 HubAction::Notice(notice) => panic!("nobody is copied here: {notice}"),
-                HubAction::RegisterShard { .. } | HubAction::RemoveShard { .. } => {}
+                HubAction::RegisterShard { .. }
+                | HubAction::RemoveShard { .. }
+                | HubAction::NodeUsable { .. } => {}
             }
         }
     }

@@ -1,37 +1,39 @@
 //! The streams of shards: checked frames in, batches out. What they mean is the hub's business; those for output of
 //! tasks are the log relay's.
 
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::Stream;
 use paceline_api::v1::master_link_server::MasterLink;
-use paceline_api::v1::{ErrorCode, LogPiece, MasterFrame, ShardFrame};
+use paceline_api::v1::{ErrorCode, LogPiece, ShardFrame};
 use paceline_cell::Cell;
 use paceline_identity::{PeerIdentity, Role};
-use paceline_link::LinkId;
 use paceline_link::message::{AgentOrder, Hello, MasterMessage, ShardMessage};
+use paceline_link::{LinkId, shard_message_bytes};
 use paceline_replica::{Member, ReplicaStatus};
 use paceline_types::ShardName;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::logs::{QUESTIONS_MAX, Question};
 use super::{Caller, Services};
-use crate::leader::{LinkEvent, LinkStream, Outbox};
+use crate::leader::{FrameStream, LinkEvent, LinkStream, Outbox};
 use crate::refuse;
 
-/// Batches that wait for a shard: at 256 KiB each this is the most that one slow shard can hold of the leader.
-const OUTBOX_FRAMES: usize = 256;
+/// Kilobytes of one shard's frames that wait for the leader's loop: two of the largest, and many batches. Beyond it the
+/// stream is read no further; with as many shards as a leader serves they cannot exhaust it.
+const INTAKE_KILOBYTES: usize = 8 * 1024;
+/// How long a stream may say nothing before its Hello, which a shard sends at once.
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 
 /// When an agent whose signature does not hold may come again: somebody has to look at it first.
 const UNSIGNED_RETRY_MS: u64 = 60_000;
 
 pub(super) struct LinkService(pub Services);
 
-type FrameStream = Pin<Box<dyn Stream<Item = Result<MasterFrame, Status>> + Send>>;
 type LogStream = ReceiverStream<Question>;
 
 #[tonic::async_trait]
@@ -49,7 +51,9 @@ impl MasterLink for LinkService {
             return Err(refuse::not_leader(status.leader.as_ref()));
         }
         let mut frames = request.into_inner();
-        let first = frames.message().await?.ok_or_else(|| wrong("a stream begins with a ShardHello"))?;
+        let late = |_| wrong("a stream begins with a ShardHello, within ten seconds");
+        let first = timeout(HELLO_DEADLINE, frames.message()).await.map_err(late)??;
+        let first = first.ok_or_else(|| wrong("a stream begins with a ShardHello"))?;
         let mut messages = decode(first)?;
         if messages.is_empty() {
             return Err(wrong("a stream begins with a ShardHello"));
@@ -63,7 +67,7 @@ impl MasterLink for LinkService {
         }
         // ORDERING: numbers only have to differ.
         let link = LinkId(self.0.next_link.fetch_add(1, Ordering::Relaxed));
-        let (outbox, inbox) = mpsc::channel(OUTBOX_FRAMES);
+        let (outbox, stream_of_frames) = Outbox::new();
         let (alive, mut ended) = oneshot::channel();
         let stream = LinkStream { outbox: outbox.clone(), _alive: alive };
         let connected = LinkEvent::Connected { link, name: name.clone(), address, stream };
@@ -79,11 +83,11 @@ impl MasterLink for LinkService {
                 () = outbox.closed() => Ok(()),
             };
             if let Err(status) = outcome {
-                let _ = outbox.try_send(Err(status));
+                outbox.end(status);
             }
             let _ = reader.services.links.send(LinkEvent::Disconnected { link }).await;
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(inbox))))
+        Ok(Response::new(stream_of_frames))
     }
 
     async fn log_stream(&self, request: Request<Streaming<LogPiece>>) -> Result<Response<LogStream>, Status> {
@@ -122,12 +126,14 @@ impl Reader {
         mut frames: Streaming<ShardFrame>,
     ) -> Result<(), Status> {
         self.pass_on(connected).await?;
+        let intake = Arc::new(Semaphore::new(INTAKE_KILOBYTES));
         let mut messages = first;
         loop {
             let checked: Vec<ShardMessage> =
                 messages.into_iter().filter(|message| self.holds(message)).collect();
             if !checked.is_empty() {
-                self.pass_on(LinkEvent::Messages { link: self.link, messages: checked }).await?;
+                let held = hold(&intake, &checked).await;
+                self.pass_on(LinkEvent::Messages { link: self.link, messages: checked, held }).await?;
             }
             match frames.message().await? {
                 Some(frame) => messages = decode(frame)?,
@@ -150,7 +156,7 @@ impl Reader {
             let order = AgentOrder::Refused { message: why.clone(), retry_after_ms: UNSIGNED_RETRY_MS };
             let refused = MasterMessage::ToNode { node: hello.node.clone(), session: hello.session, order };
             // A full outbox ends the link anyway; the agent then hears of it by losing its session.
-            let _ = self.outbox.try_send(Ok(vec![refused].into()));
+            let _ = self.outbox.send(vec![refused]);
         }
         outcome.is_ok()
     }
@@ -175,6 +181,14 @@ impl Reader {
     }
 }
 
+/// Waits until there is room for what a shard said; what is larger than all the room there is takes all of it.
+async fn hold(intake: &Arc<Semaphore>, messages: &[ShardMessage]) -> OwnedSemaphorePermit {
+    let bytes: usize = messages.iter().map(shard_message_bytes).sum();
+    let kilobytes =
+        u32::try_from(bytes.div_ceil(1024).min(INTAKE_KILOBYTES)).expect("at most a constant that fits");
+    intake.clone().acquire_many_owned(kilobytes).await.expect("nobody closes it")
+}
+
 /// Whether the cell takes sessions of such a peer: groups of agents only where its configuration allows them.
 pub(super) fn admitted(peer: &PeerIdentity, view: &Cell) -> bool {
     peer.role != Role::AgentGroup || view.config().agent_groups_allowed()
@@ -192,4 +206,33 @@ fn wrong(message: &str) -> Status {
 pub(crate) fn unix_seconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+    use paceline_link::message::Report;
+    use paceline_link::message::{Observed, ReportRun};
+    use paceline_types::{Attempt, JobUid, LinkSession, Revision};
+
+    #[test]
+    fn what_one_shard_has_waiting_is_bounded_by_bytes() {
+        let run = ReportRun {
+            job: JobUid { revision: Revision(1), ordinal: 0 },
+            attempt: Attempt(1),
+            tasks: "0-262143".parse().expect("indices"),
+            observed: Observed::Running,
+            pids: vec![1; 262_144],
+        };
+        let report = Report { sequence: 1, runs: vec![run], table_complete: false };
+        let node = "n".parse().expect("a name");
+        let said = [ShardMessage::NodeReport { node, session: LinkSession(1), report }];
+        let intake = Arc::new(Semaphore::new(INTAKE_KILOBYTES));
+        let held: Vec<_> = std::iter::from_fn(|| hold(&intake, &said).now_or_never()).collect();
+        assert_eq!(held.len(), 6, "of one and a quarter mebibytes each");
+        drop(held);
+        let many: Vec<_> = std::iter::repeat_n(said[0].clone(), 100).collect();
+        assert!(hold(&intake, &many).now_or_never().is_some(), "too large for the room takes all of it");
+    }
 }

@@ -1,5 +1,6 @@
 //! The leader's applied view as the hub sees it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use paceline_api::encode_spec;
@@ -12,8 +13,17 @@ use paceline_types::{
 
 /// A view and the term that orders made from it are fenced with.
 pub(crate) struct AssignedView<'a> {
-    pub cell: &'a Cell,
-    pub term: Term,
+    cell: &'a Cell,
+    term: Term,
+    /// Specifications that were encoded already. One event of the hub may send a job to thousands of nodes.
+    encoded: RefCell<BTreeMap<JobUid, Vec<u8>>>,
+}
+
+impl<'a> AssignedView<'a> {
+    /// For one event: what was encoded for it is kept until it is dropped.
+    pub(crate) fn new(cell: &'a Cell, term: Term) -> Self {
+        Self { cell, term, encoded: RefCell::default() }
+    }
 }
 
 impl Assigned for AssignedView<'_> {
@@ -53,7 +63,9 @@ impl Assigned for AssignedView<'_> {
 
     fn body(&self, job: JobUid) -> Option<JobBody> {
         let found = self.cell.job(job)?;
-        Some(JobBody { job, version: found.spec_version, spec: encode_spec(&found.spec) })
+        let mut encoded = self.encoded.borrow_mut();
+        let spec = encoded.entry(job).or_insert_with(|| encode_spec(&found.spec)).clone();
+        Some(JobBody { job, version: found.spec_version, spec })
     }
 
     fn known(&self, node: NodeId, job: JobUid, attempt: Attempt, task: TaskIndex) -> Known {

@@ -2,18 +2,14 @@
 
 use std::convert::Infallible;
 
-use paceline_api::v1::MasterFrame;
 use paceline_link::LinkId;
 use paceline_link::message::{Hello, ShardMessage};
 use paceline_schedule::ProposalId;
 use paceline_types::{LinkSession, NodeName, ShardName};
-use tokio::sync::{mpsc, oneshot};
-use tonic::Status;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::outbox::Outbox;
 use crate::proposer::{ProposalError, Proposed};
-
-/// To one shard. Full means that the shard does not read: it is disconnected and comes back.
-pub(crate) type Outbox = mpsc::Sender<Result<MasterFrame, Status>>;
 
 /// The loop's end of a shard's stream. Whoever drops it, for whatever reason, ends the stream: a shard never takes
 /// a stream for connected that nobody at the leader knows.
@@ -29,8 +25,8 @@ pub(crate) struct LinkStream {
 pub(crate) enum LinkEvent {
     /// A shard's stream began; its name was checked against its certificate.
     Connected { link: LinkId, name: ShardName, address: String, stream: LinkStream },
-    /// What it said; signatures were checked.
-    Messages { link: LinkId, messages: Vec<ShardMessage> },
+    /// What it said; signatures were checked. Its room is given back when it was handled.
+    Messages { link: LinkId, messages: Vec<ShardMessage>, held: OwnedSemaphorePermit },
     /// It ended.
     Disconnected { link: LinkId },
 }

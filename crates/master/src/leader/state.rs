@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use paceline_api::v1::MasterFrame;
 use paceline_cell::{Cell, CommandBody, Event, Node, Reply, ReportedRun, ReportedState, TICK_STEP_MS_MAX};
 use paceline_link::message::{MasterMessage, Observed, ReportRun};
 use paceline_link::{Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal};
 use paceline_schedule::{PassLimits, Scheduler};
 use paceline_telemetry::{Direction, Metrics};
 use paceline_types::{AttemptId, NodeId, Revision, Term};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 
 use super::assigned::AssignedView;
 use super::event::{LinkEvent, LinkStream, Purpose, ReportKey, Settled};
+use super::outbox::Unsent;
 use super::proposals::{Draft, assign_bytes, cut, first_cut, report_bytes, spawn};
 use super::retire::Retirement;
 use super::{LinksAnswer, NodeLink};
@@ -27,6 +26,10 @@ use crate::refuse;
 const TICK_MS: u64 = 1_000;
 /// Shortest time between two passes: what changes within it is placed together.
 const PASS_EVERY_MS: u64 = 5;
+/// How often links are asked for room while orders wait for it: a shard takes a few frames in that time.
+const ROOM_EVERY_MS: u64 = 10;
+/// Bytes that wait for all shards together; beyond it no link has room for orders.
+const OUTBOXES_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Revisions of changes read from the ring at once.
 const CHANGES_AT_ONCE: usize = 1_024;
 
@@ -41,8 +44,12 @@ pub(crate) struct Leading {
     seen: Revision,
     /// The view that the last pass saw; nothing when a pass is due.
     passed: Option<Revision>,
+    /// A suspect node is back, which the revision of the view does not show.
+    node_usable: bool,
     /// No pass before this: passes must leave the loop time for links and timers.
     pass_again_ms: u64,
+    /// Links are not asked for room before this.
+    room_again_ms: u64,
     drafts: Vec<Draft>,
     reports: Vec<ReportProposal>,
     /// One entry of reports is under way at a time: acknowledgements of a node must follow the order of its reports,
@@ -64,7 +71,9 @@ impl Leading {
             links: BTreeMap::new(),
             seen: super::first_seen(view),
             passed: None,
+            node_usable: false,
             pass_again_ms: 0,
+            room_again_ms: 0,
             drafts: Vec::new(),
             reports: Vec::new(),
             reporting: false,
@@ -90,7 +99,7 @@ impl Leading {
                 self.tell(HubEvent::ShardConnected { link, name, address }, view, now_ms);
             }
             // After a disconnect by the hub a few frames may still arrive; they are nobody's.
-            LinkEvent::Messages { link, messages } if self.links.contains_key(&link) => {
+            LinkEvent::Messages { link, messages, held: _held } if self.links.contains_key(&link) => {
                 self.metrics.link.messages.of(Direction::Received).add(messages.len() as u64);
                 self.tell(HubEvent::ShardMessages { link, messages }, view, now_ms);
             }
@@ -140,20 +149,46 @@ impl Leading {
     pub(crate) fn on_view(&mut self, published: &Published, now_ms: u64) {
         let view = published.view();
         self.follow_view(published, &view, now_ms);
+        self.make_room(&view, now_ms);
         if self.passed != Some(view.revision()) && now_ms >= self.pass_again_ms {
             self.pass(&view, now_ms);
         }
     }
 
-    /// When a pass that had to wait is due.
-    pub(crate) fn pass_due_ms(&self, view: &Cell) -> Option<u64> {
-        (self.passed != Some(view.revision())).then_some(self.pass_again_ms)
+    /// When a pass or orders that had to wait are due.
+    pub(crate) fn due_ms(&self, view: &Cell) -> Option<u64> {
+        let pass_ms = (self.passed != Some(view.revision())).then_some(self.pass_again_ms);
+        let room_ms = self.hub.links_without_room().next().map(|_| self.room_again_ms);
+        [pass_ms, room_ms].into_iter().flatten().min()
+    }
+
+    /// Tells the hub how much links take whose nodes wait for orders.
+    fn make_room(&mut self, view: &Cell, now_ms: u64) {
+        if now_ms < self.room_again_ms {
+            return;
+        }
+        let waiting: Vec<LinkId> = self.hub.links_without_room().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        self.room_again_ms = now_ms + ROOM_EVERY_MS;
+        for link in waiting {
+            let used: usize = self.links.values().map(|stream| stream.outbox.waiting_bytes()).sum();
+            let room = self.links.get(&link).map_or(0, |stream| stream.outbox.room_bytes());
+            let bytes = room.min(OUTBOXES_BYTES_MAX.saturating_sub(used));
+            if bytes > 0 {
+                self.tell(HubEvent::LinkRoom { link, bytes }, view, now_ms);
+            }
+        }
     }
 
     fn follow_view(&mut self, published: &Published, view: &Cell, now_ms: u64) {
         while self.seen < view.revision() {
             let Ok(mut changes) = published.changes_after(self.seen, CHANGES_AT_ONCE) else {
-                let nodes = view.nodes().map(|node| node.id).collect();
+                // What happened in between is not known: every node that the hub knows is looked at again, those that
+                // the cell has no more too, and everything else that is read from the view.
+                let nodes = self.hub.node_ids().collect();
+                self.tell(HubEvent::Reconfigured { config: hub_config(view) }, view, now_ms);
                 self.tell(HubEvent::NodesChanged { nodes }, view, now_ms);
                 self.tell(HubEvent::ShardsChanged, view, now_ms);
                 self.seen = view.revision();
@@ -181,7 +216,7 @@ impl Leading {
             self.tell(HubEvent::ShardsChanged, view, now_ms);
         }
         if events.iter().any(|event| matches!(event, Event::ConfigChanged)) {
-            self.hub.reconfigure(hub_config(view));
+            self.tell(HubEvent::Reconfigured { config: hub_config(view) }, view, now_ms);
         }
     }
 
@@ -198,6 +233,10 @@ impl Leading {
             .assignments
             .add(proposals.iter().map(|proposal| assigned(&proposal.command)).sum());
         self.passed = (!self.scheduler.is_unfinished()).then_some(view.revision());
+        // What this round had looked at before the node came back is worth another look.
+        if self.passed.is_some() && std::mem::take(&mut self.node_usable) {
+            self.passed = None;
+        }
         self.pass_again_ms = now_ms + PASS_EVERY_MS;
         for chunk in cut(proposals, |proposal| assign_bytes(&proposal.command)) {
             let (ids, commands) = chunk.into_iter().map(|proposal| (proposal.id, proposal.command)).unzip();
@@ -207,7 +246,7 @@ impl Leading {
 
     /// Passes an event to the hub and carries out what it wants done.
     fn tell(&mut self, event: HubEvent, view: &Cell, now_ms: u64) {
-        let assigned = AssignedView { cell: view, term: Term(self.term) };
+        let assigned = AssignedView::new(view, Term(self.term));
         let mut actions = std::collections::VecDeque::from(self.hub.handle(event, &assigned, now_ms));
         while let Some(action) = actions.pop_front() {
             if let Some(link) = self.execute(action) {
@@ -245,9 +284,12 @@ impl Leading {
                 tracing::warn!(?link, %reason, "a shard's link is closed");
                 if let Some(stream) = self.links.remove(&link) {
                     let status = refuse::plain(paceline_api::v1::ErrorCode::Unavailable, reason.to_string());
-                    // A full outbox ends with the stream all the same, only without the reason.
-                    let _ = stream.outbox.try_send(Err(status));
+                    stream.outbox.end(status);
                 }
+            }
+            HubAction::NodeUsable { .. } => {
+                self.passed = None;
+                self.node_usable = true;
             }
             HubAction::Notice(notice) => tracing::warn!(%notice, "two machines claim one node"),
         }
@@ -257,14 +299,13 @@ impl Leading {
     fn send(&self, link: LinkId, messages: Vec<MasterMessage>) -> Option<LinkId> {
         let outbox = &self.links.get(&link)?.outbox;
         self.metrics.link.messages.of(Direction::Sent).add(messages.len() as u64);
-        let frame = MasterFrame::from(messages);
-        match outbox.try_send(Ok(frame)) {
+        match outbox.send(messages) {
             Ok(()) => None,
-            Err(TrySendError::Full(_)) => {
-                tracing::warn!(?link, "a shard does not read its orders: its link is closed");
+            Err(Unsent::Full) => {
+                tracing::warn!(?link, "a shard does not read what it is told: its link is closed");
                 Some(link)
             }
-            Err(TrySendError::Closed(_)) => Some(link),
+            Err(Unsent::Closed) => Some(link),
         }
     }
 
@@ -293,8 +334,8 @@ impl Leading {
             return;
         }
         let Ok(proposed) = settled.outcome else {
-            // Only a lost leadership or a shutdown ends here; both drop this state very soon.
-            self.abandon(settled.purpose);
+            // Mostly a lost leadership or a shutdown ends here; both drop this state very soon.
+            self.abandon(settled.purpose, view, now_ms);
             return;
         };
         match settled.purpose {
@@ -315,9 +356,7 @@ impl Leading {
             Purpose::Node { hello } => {
                 let (node, session) = (hello.node, hello.session);
                 let event = match proposed.replies.into_iter().next() {
-                    Some(Reply::NodeRegistered { node: id, epoch }) => {
-                        HubEvent::NodeRegistered { node, session, id, epoch }
-                    }
+                    Some(Reply::NodeRegistered { .. }) => HubEvent::NodeRegistered { node, session },
                     Some(Reply::Refused(refusal)) => {
                         HubEvent::RegistrationRefused { node, session, message: refusal.to_string() }
                     }
@@ -355,7 +394,7 @@ impl Leading {
         }
     }
 
-    fn abandon(&mut self, purpose: Purpose) {
+    fn abandon(&mut self, purpose: Purpose, view: &Cell, now_ms: u64) {
         match purpose {
             Purpose::Assign(ids) => {
                 ids.into_iter().for_each(|id| self.scheduler.released(id));
@@ -364,7 +403,12 @@ impl Leading {
             Purpose::Tick => self.ticking = false,
             Purpose::Retire => self.retirement.settled(),
             Purpose::Reports(_) => self.reporting = false,
-            _ => {}
+            Purpose::Node { hello } => {
+                let message = "the registration could not be proposed".to_owned();
+                let (node, session) = (hello.node, hello.session);
+                self.tell(HubEvent::RegistrationRefused { node, session, message }, view, now_ms);
+            }
+            Purpose::Shard { .. } | Purpose::RemoveShard => {}
         }
     }
 
