@@ -296,7 +296,10 @@ impl RaftNetworkV2<TypeConfig> for Network {
 
 /// The same stream once its first item is there. openraft waits between tries inside the stream that it gives us,
 /// and a dead peer refuses the connection before anything is read from that: whoever dials first never waits.
-async fn begun<T: Send + 'static>(mut stream: BoxStream<'static, T>) -> BoxStream<'static, T> {
+///
+/// Its stream panics when it is asked again after its end, and that would end the connection for every other call too.
+async fn begun<T: Send + 'static>(stream: BoxStream<'static, T>) -> BoxStream<'static, T> {
+    let mut stream = stream.fuse();
     let first = stream.next().await;
     futures::stream::iter(first).chain(stream).boxed()
 }
@@ -333,6 +336,16 @@ mod tests {
 
     use super::super::LocalTransport;
     use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_has_ended_is_not_polled_again() {
+        let ended = || futures::stream::unfold((), |()| std::future::ready(None::<(u8, ())>)).boxed();
+        assert_eq!(begun(ended()).await.collect::<Vec<_>>().await, []);
+        let one = futures::stream::unfold(1, |left: u8| {
+            std::future::ready(left.checked_sub(1).map(|left| (left, left)))
+        });
+        assert_eq!(begun(one.boxed()).await.collect::<Vec<_>>().await, [0]);
+    }
 
     /// openraft's wait is a stream that has nothing yet. Whoever dials a dead peer meanwhile is told at once, and
     /// comes again at once: thousands of times a second.
