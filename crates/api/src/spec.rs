@@ -5,8 +5,8 @@
 //! that a person would have written; [`checked_spec`] does both, so that a caller hears all faults in one answer.
 
 use paceline_rules::{
-    Constraint, FAULTS_MAX, GRACE_MS_DEFAULT, JobKind, JobSpec, Limits, Operator, Override, TaskSpec,
-    Violation, validate_job,
+    Constraint, FAULTS_MAX, GRACE_MS_DEFAULT, JobKind, JobSpec, Limits, Operator, Override,
+    REPLACE_AFTER_MS_DEFAULT, TaskSpec, Violation, validate_job,
 };
 use paceline_types::{IndexSet, Resources, TaskIndex};
 use prost::Message;
@@ -110,6 +110,7 @@ fn read(spec: v1::JobSpec) -> (JobSpec, Vec<Violation>) {
         constraints,
         tolerations: spec.tolerations.into_iter().map(Into::into).collect(),
         labels: spec.labels,
+        replace_after_ms: spec.replace_after.map_or(Some(REPLACE_AFTER_MS_DEFAULT), |after| after.ms),
     };
     (spec, faults.done())
 }
@@ -169,8 +170,14 @@ impl From<JobSpec> for v1::JobSpec {
             constraints: spec.constraints.into_iter().map(Into::into).collect(),
             tolerations: spec.tolerations.into_iter().map(Into::into).collect(),
             labels: spec.labels,
+            replace_after: replace_after(spec.replace_after_ms),
         }
     }
+}
+
+/// The default takes no bytes.
+fn replace_after(ms: Option<u64>) -> Option<v1::ReplaceAfter> {
+    if ms == Some(REPLACE_AFTER_MS_DEFAULT) { None } else { Some(v1::ReplaceAfter { ms }) }
 }
 
 impl From<&JobSpec> for v1::JobSpec {

@@ -24,6 +24,7 @@ mod taint_node;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tick;
+mod write_off_node;
 
 use paceline_types::{FeatureLevel, Revision};
 
@@ -169,6 +170,9 @@ impl Work<'_> {
             CommandBody::TaintNode { node, set, unset } => self.taint_node(node, set, unset),
             CommandBody::RemoveNode { node } => self.remove_node(node),
             CommandBody::ReplaceNode { node } => self.replace_node(node),
+            CommandBody::WriteOffNode { node, epoch, silent_ms } => {
+                self.write_off_node(*node, *epoch, *silent_ms)
+            }
             CommandBody::RegisterShard { name, address } => self.register_shard(name, address),
             CommandBody::RemoveShard { name } => self.remove_shard(name),
             CommandBody::Assign { job, follows, node, epoch, tasks } => self.assign(&assign::Assignment {

@@ -171,6 +171,15 @@ pub enum CommandBody {
         /// Which.
         node: NodeName,
     },
+    /// Ends the attempts on a silent node whose jobs do not wait any longer; with the last one the node is lost.
+    WriteOffNode {
+        /// Which.
+        node: NodeId,
+        /// The epoch at which it was silent.
+        epoch: NodeEpoch,
+        /// For how long, at least: what each job's `replace_after` is compared with.
+        silent_ms: u64,
+    },
     /// Joins a link shard, or refreshes its address.
     RegisterShard {
         /// As in its certificate.

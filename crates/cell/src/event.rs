@@ -125,6 +125,13 @@ pub enum Event {
         /// Its epoch.
         epoch: NodeEpoch,
     },
+    /// A silent node was written off: nothing is on it, and nothing will be before it registers again.
+    NodeLost {
+        /// The node.
+        node: NodeId,
+        /// Its new epoch.
+        epoch: NodeEpoch,
+    },
     /// A node left; its number is never used again.
     NodeRemoved {
         /// The node.

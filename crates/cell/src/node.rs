@@ -37,6 +37,8 @@ pub struct Node {
     pub ceiling: Resources,
     /// Takes no new work.
     pub draining: bool,
+    /// Was written off after silence and has not registered since.
+    pub lost: bool,
     /// What it can enforce, in words.
     pub capabilities: Arc<[String]>,
     /// The revision at which it joined.
@@ -79,10 +81,11 @@ impl Node {
         self.capacity.saturating_sub(&self.used)
     }
 
-    /// What the placement rules look at. A node that was given up takes no work until another agent has its place.
+    /// What the placement rules look at. A node that was given up takes no work until another agent has its place,
+    /// and a lost one none until its agent registers again.
     #[must_use]
     pub fn terms(&self) -> NodeTerms<'_> {
-        let draining = self.draining || self.replaceable;
+        let draining = self.draining || self.replaceable || self.lost;
         NodeTerms { labels: &self.labels, taints: &self.taints, draining, free: self.free() }
     }
 

@@ -58,6 +58,13 @@ pub enum Reply {
         /// Named another attempt, node or epoch, or a job or task that is not there.
         stale: u64,
     },
+    /// What the silence of a node cost.
+    WrittenOff {
+        /// How many tasks left it.
+        tasks: u64,
+        /// The node is lost from now on.
+        lost: bool,
+    },
     /// The clock moved.
     Ticked {
         /// The cell clock.

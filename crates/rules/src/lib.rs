@@ -13,6 +13,7 @@ mod validate;
 pub use limits::Limits;
 pub use predicate::{NodeTerms, feasible, fits, matches_constraints, tolerates};
 pub use spec::{
-    Constraint, GRACE_MS_DEFAULT, JobKind, JobSpec, Labels, Operator, Override, Taint, TaskSpec, Toleration,
+    Constraint, GRACE_MS_DEFAULT, JobKind, JobSpec, Labels, Operator, Override, REPLACE_AFTER_MS_DEFAULT,
+    Taint, TaskSpec, Toleration,
 };
 pub use validate::{FAULTS_MAX, Violation, validate_job, validate_labels, validate_taint};

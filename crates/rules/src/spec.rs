@@ -11,6 +11,9 @@ pub type Labels = BTreeMap<String, String>;
 /// How long a task may go on after SIGTERM unless its specification says otherwise.
 pub const GRACE_MS_DEFAULT: u64 = 10_000;
 
+/// How long the node of a task may be silent before the task runs elsewhere, unless its specification says otherwise.
+pub const REPLACE_AFTER_MS_DEFAULT: u64 = 60_000;
+
 /// What kind of work a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobKind {
@@ -40,6 +43,8 @@ pub struct JobSpec {
     pub max_running: Option<u32>,
     /// Failed tasks above this stop the job; nothing means no bound.
     pub max_failed_tasks: Option<u32>,
+    /// Silence of a node after which tasks on it run elsewhere; nothing means never.
+    pub replace_after_ms: Option<u64>,
     /// Terms on node labels; all must hold.
     pub constraints: Vec<Constraint>,
     /// Taints that the tasks put up with.
@@ -166,6 +171,7 @@ impl JobSpec {
             max_attempts: 1,
             max_running: None,
             max_failed_tasks: None,
+            replace_after_ms: Some(REPLACE_AFTER_MS_DEFAULT),
             constraints: Vec::new(),
             tolerations: Vec::new(),
             labels: Labels::new(),

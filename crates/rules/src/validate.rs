@@ -155,6 +155,7 @@ pub fn validate_job(job: &JobSpec, limits: &Limits) -> Result<(), Vec<Violation>
         job.max_attempts,
         format!("1 to {}", limits.max_attempts),
     );
+    faults.check(job.replace_after_ms != Some(0), "replace_after", 0, "more than 0, or never");
     faults.count("constraints", job.constraints.len(), limits.list_items);
     for (at, term) in job.constraints.iter().enumerate() {
         constraint(&mut faults, &format!("constraints[{at}]"), term, limits);

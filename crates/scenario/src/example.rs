@@ -19,6 +19,7 @@ grace: 10s                   # (optional) from SIGTERM to SIGKILL; default 10s
 max_attempts: 3              # (optional) failed attempts before a task has failed; default 1
 max_running: 50              # (optional) tasks on nodes at once; 0 admits none
 max_failed_tasks: 10         # (optional) more failed tasks stop the job
+replace_after: 2m            # (optional) silence of a node after which its tasks run elsewhere, or never; default 1m
 
 constraints:                 # (optional) all must hold on the node's labels
   - {label: os, in: [linux]}

@@ -21,6 +21,7 @@ pub const JOB_FIELDS: &[&str] = &[
     "max_attempts",
     "max_running",
     "max_failed_tasks",
+    "replace_after",
     "constraints",
     "tolerations",
     "labels",
@@ -29,7 +30,6 @@ pub const JOB_FIELDS: &[&str] = &[
 
 /// Fields of the design that do not act yet: refused by name, so that nobody believes that they do.
 const FUTURE_FIELDS: &[&str] = &[
-    "replace_after",
     "at_most_one",
     "priority",
     "preemptible",

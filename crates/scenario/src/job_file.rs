@@ -1,7 +1,8 @@
 //! From a job file to a specification.
 
 use paceline_rules::{
-    Constraint, JobKind, JobSpec, Limits, Operator, Override, TaskSpec, Toleration, validate_job,
+    Constraint, JobKind, JobSpec, Limits, Operator, Override, REPLACE_AFTER_MS_DEFAULT, TaskSpec, Toleration,
+    validate_job,
 };
 use paceline_types::{IndexSet, Resources, parse_cpu_milli, parse_memory_bytes};
 
@@ -16,6 +17,7 @@ const GRACE_MS_DEFAULT: u64 = 10_000;
 const CPU: &str = "thousandths of a CPU as in 250m, or CPUs as in 2 or 1.5";
 const MEMORY: &str = "bytes, or with Ki Mi Gi Ti or k M G T, as in 8Mi";
 const DURATION: &str = "a duration, as in 250ms, 30s, 5m or 2h";
+const REPLACE_AFTER: &str = "a duration, as in 30s or 5m, or never";
 const COUNT: &str = "a whole number, 0 or more";
 
 /// Reads a job file and holds it to the limits.
@@ -76,6 +78,7 @@ fn job(reader: &mut Reader, root: &Node) -> JobSpec {
         max_attempts: optional(reader, &fields, "max_attempts", str::parse, COUNT).unwrap_or(1),
         max_running: optional(reader, &fields, "max_running", str::parse, COUNT),
         max_failed_tasks: optional(reader, &fields, "max_failed_tasks", str::parse, COUNT),
+        replace_after_ms: replace_after(reader, &fields),
         constraints: constraints(reader, &fields),
         tolerations: tolerations(reader, &fields),
         labels: fields.optional("labels").map(|(node, field)| reader.pairs(node, &field)).unwrap_or_default(),
@@ -91,6 +94,15 @@ fn optional<T, E>(
 ) -> Option<T> {
     let (node, field) = fields.optional(key)?;
     reader.parse(node, &field, read, expected)
+}
+
+/// Silence after which tasks run elsewhere; nothing is never.
+fn replace_after(reader: &mut Reader, fields: &Fields<'_>) -> Option<u64> {
+    let read = |text: &str| match text {
+        "never" => Ok(None),
+        text => parse_duration_ms(text).map(Some),
+    };
+    optional(reader, fields, "replace_after", read, REPLACE_AFTER).unwrap_or(Some(REPLACE_AFTER_MS_DEFAULT))
 }
 
 fn kind(reader: &mut Reader, fields: &Fields<'_>) -> JobKind {
@@ -215,6 +227,7 @@ mod tests {
     fn every_field_is_read() {
         let job = read_job(crate::EXAMPLE, &Limits::default()).expect("the example is sound");
         assert_eq!(job.template.time_limit_ms, Some(600_000));
+        assert_eq!(job.replace_after_ms, Some(120_000));
         assert_eq!(job.constraints.len(), 2);
         assert_eq!(job.overrides[0].resources, Some(Resources::new(500, 256 << 20)));
         assert_eq!(job.tolerations[0].key, "dedicated");
@@ -223,7 +236,7 @@ mod tests {
     #[test]
     fn every_fault_is_said_at_once_with_its_place() {
         let text = "name: Hello\ntasks: many\nrun: /bin/true\nresources: {cpu: fast, memory: 8Mi, gpu: 1}\n\
-                    replace_after: 5s\nmax_attempts: 0\noverrides:\n  - {tasks: 7, env: {1A: x}}\ntask: 3\n";
+                    at_most_one: true\nreplace_after: soon\nmax_attempts: 0\noverrides:\n  - {tasks: 7, env: {1A: x}}\ntask: 3\n";
         assert_eq!(
             faults(text),
             [
@@ -232,14 +245,29 @@ mod tests {
                 "3:6: run: `/bin/true`: expected a list, as in [a, b]",
                 "4:18: resources.cpu: `fast`: expected thousandths of a CPU as in 250m, or CPUs as in 2 or 1.5",
                 "4:37: resources.gpu: expected one of cpu, memory",
-                "5:1: replace_after: expected no such field: it is not supported yet",
-                "6:15: max_attempts: `0`: expected 1 to 1000",
-                "8:13: overrides[0].tasks: `7`: expected indices of the job's tasks, 0 to 0",
-                "8:26: overrides[0].env.1A: `1A`: expected a name of letters, digits and _ that does not begin with a digit",
-                "9:1: task: expected one of name, kind, pool, tasks, run, env, user, resources, cpu_limit, time_limit, \
-                 grace, max_attempts, max_running, max_failed_tasks, constraints, tolerations, labels, overrides",
+                "5:1: at_most_one: expected no such field: it is not supported yet",
+                "6:16: replace_after: `soon`: expected a duration, as in 30s or 5m, or never",
+                "7:15: max_attempts: `0`: expected 1 to 1000",
+                "9:13: overrides[0].tasks: `7`: expected indices of the job's tasks, 0 to 0",
+                "9:26: overrides[0].env.1A: `1A`: expected a name of letters, digits and _ that does not begin with a digit",
+                "10:1: task: expected one of name, kind, pool, tasks, run, env, user, resources, cpu_limit, time_limit, \
+                 grace, max_attempts, max_running, max_failed_tasks, replace_after, constraints, tolerations, labels, \
+                 overrides",
             ]
         );
+    }
+
+    #[test]
+    fn tasks_on_a_silent_node_are_replaced_after_a_minute_a_named_time_or_never() {
+        let read = |line: &str| {
+            let text = format!("name: a\ntasks: 1\nrun: [x]\nresources: {{cpu: 1m, memory: 1}}\n{line}");
+            read_job(&text, &Limits::default()).map(|job| job.replace_after_ms)
+        };
+        assert_eq!(read(""), Ok(Some(60_000)));
+        assert_eq!(read("replace_after: 2s\n"), Ok(Some(2_000)));
+        assert_eq!(read("replace_after: never\n"), Ok(None));
+        let zero = read("replace_after: 0s\n").expect_err("not a time").to_string();
+        assert!(zero.contains("replace_after: `0`: expected more than 0, or never"), "{zero}");
     }
 
     #[test]

@@ -101,7 +101,7 @@ fn template() -> impl Strategy<Value = TaskSpec> {
 pub fn spec() -> impl Strategy<Value = JobSpec> {
     let toleration = (text(), of(text())).prop_map(|(key, value)| Toleration { key, value });
     let words = (text(), text(), template());
-    let numbers = any::<(u32, u32, Option<u32>, Option<u32>)>();
+    let numbers = any::<(u32, u32, Option<u32>, Option<u32>, Option<u64>)>();
     let lists = (vec(override_of(), 0..3), vec(constraint(), 0..3), vec(toleration, 0..3), pairs());
     (words, numbers, lists).prop_map(|((name, pool, template), numbers, lists)| JobSpec {
         name,
@@ -113,6 +113,7 @@ pub fn spec() -> impl Strategy<Value = JobSpec> {
         max_attempts: numbers.1,
         max_running: numbers.2,
         max_failed_tasks: numbers.3,
+        replace_after_ms: numbers.4,
         constraints: lists.1,
         tolerations: lists.2,
         labels: lists.3,

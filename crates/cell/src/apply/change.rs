@@ -90,17 +90,29 @@ impl Work<'_> {
         let Some(node) = self.cell.node(id) else { return };
         let assigned: Vec<_> = node.assignments().collect();
         for (uid, attempt, tasks) in assigned {
-            self.change_tasks(uid, &tasks, |row| {
-                let there = row.state.is_on_node() && row.node == id.0 && row.attempt == attempt.0;
-                let next = if row.state == TaskState::Stopping {
-                    Row { state: stopping, reason, ..row }
-                } else {
-                    requeued(row, reason, StoredStatus::NONE)
-                };
-                if there { Some(next) } else { None }
-            });
-            self.settle(uid);
+            self.end_attempts(id, (uid, attempt, &tasks), reason, stopping);
         }
+    }
+
+    /// Ends one run of attempts on a node, and says how many.
+    pub(super) fn end_attempts(
+        &mut self,
+        id: NodeId,
+        (uid, attempt, tasks): (JobUid, Attempt, &IndexSet),
+        reason: Reason,
+        stopping: TaskState,
+    ) -> u64 {
+        let ended = self.change_tasks(uid, tasks, |row| {
+            let there = row.state.is_on_node() && row.node == id.0 && row.attempt == attempt.0;
+            let next = if row.state == TaskState::Stopping {
+                Row { state: stopping, reason, ..row }
+            } else {
+                requeued(row, reason, StoredStatus::NONE)
+            };
+            if there { Some(next) } else { None }
+        });
+        self.settle(uid);
+        ended
     }
 
     /// The job, where it is there.

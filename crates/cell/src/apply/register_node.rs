@@ -77,6 +77,7 @@ impl Work<'_> {
             used: Resources::ZERO,
             ceiling: registration.capacity,
             draining: false,
+            lost: false,
             capabilities: registration.capabilities.into(),
             registered: self.revision,
             agent_labels: Arc::clone(&labels),
@@ -101,7 +102,7 @@ impl Work<'_> {
         let same = node.instance == registration.instance && node.boot == registration.boot;
         let taken_over = node.replaceable && !same;
         let rebooted = node.boot != registration.boot && !node.replaceable;
-        let returns = rebooted || taken_over;
+        let returns = rebooted || taken_over || node.lost;
         let mut epoch = node.epoch;
         // Whoever takes a node over finds it at a new epoch and empty; should anything be on it all the same, it ends.
         if rebooted || (taken_over && !node.is_idle()) {
@@ -119,7 +120,8 @@ impl Work<'_> {
             node.epoch = epoch;
             node.instance = registration.instance;
             node.boot = registration.boot;
-            node.replaceable = node.replaceable && !returns;
+            node.replaceable = node.replaceable && !(rebooted || taken_over);
+            node.lost = false;
             node.set_capacity(registration.capacity);
             node.set_agent_labels(registration.labels.clone());
             node.capabilities = registration.capabilities.into();

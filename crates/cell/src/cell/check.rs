@@ -132,6 +132,9 @@ fn check_node(node: &Node, there: &OnNode, wrong: &mut Vec<String>) {
     if there.overflow || node.used != there.used {
         say(format!("uses {}, counted {}", node.used, there.used));
     }
+    if node.lost && !node.is_idle() {
+        say("is lost and has tasks".to_owned());
+    }
     if !node.used.fits_in(&node.ceiling) || !node.capacity.fits_in(&node.ceiling) {
         say(format!("uses {} of {} with a ceiling of {}", node.used, node.capacity, node.ceiling));
     }
@@ -202,6 +205,7 @@ mod tests {
         assert!(node_said(|node| node.used = Resources::ZERO).contains("counted"));
         assert!(node_said(|node| node.assigned = AssignedRuns::default()).contains("index of its attempts"));
         assert!(node_said(|node| node.ceiling = Resources::new(1, 1)).contains("with a ceiling of"));
+        assert!(node_said(|node| node.lost = true).contains("is lost and has tasks"));
         assert!(node_said(|node| node.id = NodeId(7)).contains("is kept as 1"));
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use paceline_types::{
-    AgentInstance, BootId, FeatureLevel, Generation, JobUid, NodeName, Revision, ShardName,
+    AgentInstance, BootId, FeatureLevel, Generation, JobUid, NodeEpoch, NodeId, NodeName, Revision, ShardName,
 };
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -64,6 +64,9 @@ pub(super) fn body(body: &CommandBody) -> Body {
         }),
         CommandBody::RemoveNode { node } => Body::RemoveNode(proto::RemoveNode { node: node.to_string() }),
         CommandBody::ReplaceNode { node } => Body::ReplaceNode(proto::ReplaceNode { node: node.to_string() }),
+        CommandBody::WriteOffNode { node, epoch, silent_ms } => {
+            Body::WriteOffNode(proto::WriteOffNode { node: node.0, epoch: epoch.0, silent_ms: *silent_ms })
+        }
         CommandBody::RegisterShard { name, address } => {
             Body::RegisterShard(proto::RegisterShard { name: name.to_string(), address: address.clone() })
         }
@@ -110,6 +113,11 @@ pub(super) fn read_body(body: Body) -> Decoded<Vec<CommandBody>> {
         },
         Body::RemoveNode(remove) => CommandBody::RemoveNode { node: node_name(&remove.node)? },
         Body::ReplaceNode(replace) => CommandBody::ReplaceNode { node: node_name(&replace.node)? },
+        Body::WriteOffNode(off) => CommandBody::WriteOffNode {
+            node: NodeId(off.node),
+            epoch: NodeEpoch(off.epoch),
+            silent_ms: off.silent_ms,
+        },
         Body::RegisterShard(register) => {
             CommandBody::RegisterShard { name: shard_name(&register.name)?, address: register.address }
         }

@@ -101,6 +101,7 @@ pub(crate) fn node_record(node: &Node) -> proto::NodeRecord {
         replaceable: node.replaceable,
         capabilities: node.capabilities.to_vec(),
         registered: node.registered.0,
+        lost: node.lost,
     }
 }
 
@@ -119,6 +120,7 @@ pub(crate) fn read_node(record: proto::NodeRecord) -> Decoded<Node> {
         used: Resources::ZERO,
         ceiling: read_resources(&record.ceiling.unwrap_or_default()),
         draining: record.draining,
+        lost: record.lost,
         capabilities: record.capabilities.into(),
         registered: Revision(record.registered),
         agent_labels: Arc::clone(&agent_labels),

@@ -45,6 +45,9 @@ pub(super) fn reply(reply: &Reply) -> proto::Reply {
         Reply::Reported { applied, doubles, stale } => {
             Kind::Reported(proto::Reported { applied: *applied, doubles: *doubles, stale: *stale })
         }
+        Reply::WrittenOff { tasks, lost } => {
+            Kind::WrittenOff(proto::WrittenOff { tasks: *tasks, lost: *lost })
+        }
         Reply::Ticked { clock_ms } => Kind::Ticked(*clock_ms),
         Reply::Retired { jobs } => Kind::Retired(*jobs),
     };
@@ -70,6 +73,7 @@ pub(super) fn read_reply(reply: proto::Reply) -> Decoded<Reply> {
         Kind::Reported(reported) => {
             Reply::Reported { applied: reported.applied, doubles: reported.doubles, stale: reported.stale }
         }
+        Kind::WrittenOff(off) => Reply::WrittenOff { tasks: off.tasks, lost: off.lost },
         Kind::Ticked(clock_ms) => Reply::Ticked { clock_ms },
         Kind::Retired(jobs) => Reply::Retired { jobs },
     })

@@ -1,6 +1,8 @@
 //! Specifications of jobs.
 
-use paceline_rules::{Constraint, JobKind, JobSpec, Operator, Override, TaskSpec, Toleration};
+use paceline_rules::{
+    Constraint, JobKind, JobSpec, Operator, Override, REPLACE_AFTER_MS_DEFAULT, TaskSpec, Toleration,
+};
 
 use super::values::{index_set, pairs, read_index_set, read_pairs, read_resources, resources};
 use super::{Decoded, present, proto, wrong};
@@ -25,6 +27,7 @@ pub(super) fn spec(spec: &JobSpec) -> proto::JobSpec {
         constraints: spec.constraints.iter().map(constraint).collect(),
         tolerations: spec.tolerations.iter().map(toleration).collect(),
         labels: pairs(&spec.labels),
+        replace_after: replace_after(spec.replace_after_ms),
     }
 }
 
@@ -49,7 +52,13 @@ pub(super) fn read_spec(spec: proto::JobSpec) -> Decoded<JobSpec> {
             .map(|toleration| Toleration { key: toleration.key, value: toleration.value })
             .collect(),
         labels: read_pairs(spec.labels),
+        replace_after_ms: spec.replace_after.map_or(Some(REPLACE_AFTER_MS_DEFAULT), |after| after.ms),
     })
+}
+
+/// The default takes no bytes.
+fn replace_after(ms: Option<u64>) -> Option<proto::ReplaceAfter> {
+    if ms == Some(REPLACE_AFTER_MS_DEFAULT) { None } else { Some(proto::ReplaceAfter { ms }) }
 }
 
 fn template(task: &TaskSpec) -> proto::TaskSpec {

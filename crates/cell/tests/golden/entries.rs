@@ -135,6 +135,10 @@ fn bodies() -> Vec<(&'static str, CommandBody)> {
         ),
         ("remove_node", CommandBody::RemoveNode { node: node() }),
         ("replace_node", CommandBody::ReplaceNode { node: node() }),
+        (
+            "write_off_node",
+            CommandBody::WriteOffNode { node: NodeId(7), epoch: NodeEpoch(2), silent_ms: 60_500 },
+        ),
         ("register_shard", CommandBody::RegisterShard { name: shard(), address: "10.0.0.1:7000".to_owned() }),
         ("remove_shard", CommandBody::RemoveShard { name: shard() }),
         ("assign", assign(7, "0-9,12")),
@@ -175,6 +179,12 @@ fn entries() -> Vec<(&'static str, Entry)> {
         report(9, &[("1", running), ("2", running)]),
         assign(7, "9"),
     ];
+    let mut never = full_spec();
+    never.replace_after_ms = None;
+    let mut soon = full_spec();
+    soon.replace_after_ms = Some(2_000);
+    let submit = |spec| CommandBody::SubmitJob { spec: Arc::new(spec), submitted_unix_ms: 0 };
+    entries.push(("replace_after", entry(vec![submit(never).into(), submit(soon).into()])));
     entries.push(("empty", Entry::default()));
     entries.push(("neighbours", entry(columns.into_iter().map(Command::from).collect())));
     entries.push(("everything", entry(bodies().into_iter().map(asked).collect())));
@@ -205,7 +215,8 @@ fn no_command_is_left_out() {
         CommandBody::LabelNode { .. } => "taint_node",
         CommandBody::TaintNode { .. } => "remove_node",
         CommandBody::RemoveNode { .. } => "replace_node",
-        CommandBody::ReplaceNode { .. } => "register_shard",
+        CommandBody::ReplaceNode { .. } => "write_off_node",
+        CommandBody::WriteOffNode { .. } => "register_shard",
         CommandBody::RegisterShard { .. } => "remove_shard",
         CommandBody::RemoveShard { .. } => "assign",
         CommandBody::Assign { .. } => "report",

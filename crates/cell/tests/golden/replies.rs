@@ -71,6 +71,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("reported", Reply::Reported { applied: 300, doubles: 2, stale: 1 }),
         ("ticked", Reply::Ticked { clock_ms: 6_000 }),
         ("retired", Reply::Retired { jobs: 3 }),
+        ("written_off", Reply::WrittenOff { tasks: 300, lost: true }),
     ];
     replies.extend(refusals().into_iter().map(|(name, refusal)| (name, Reply::Refused(refusal))));
     replies

@@ -117,17 +117,37 @@ fn played() -> (Cell, Vec<RetiredJob>) {
     (cell, retired)
 }
 
+/// A cell whose one node was written off, with a job that never waits and one that waits for ever.
+fn with_a_lost_node() -> Cell {
+    let patient = |name: &str, replace_after_ms| {
+        let spec = JobSpec::batch(name, 1, &["/bin/true"], Resources::new(100, 8 << 20));
+        let spec = JobSpec { replace_after_ms, ..spec };
+        CommandBody::SubmitJob { spec: Arc::new(spec), submitted_unix_ms: 1 }
+    };
+    let write_off = CommandBody::WriteOffNode { node: NodeId(1), epoch: NodeEpoch(1), silent_ms: 60_000 };
+    let mut cell = Cell::genesis("golden");
+    for body in [register("n1", 1), patient("a", Some(1)), patient("b", None), write_off] {
+        let entry = Entry { unix_ms: 1, commands: vec![body.into()] };
+        cell.apply(Revision(cell.revision().0 + 1), &entry);
+    }
+    cell
+}
+
 #[test]
 fn snapshots_and_digests_are_written_and_read_as_ever() {
     let (cell, _) = played();
     let chunks: Vec<u8> = cell.snapshot_chunks().flatten().collect();
     let empty: Vec<u8> = Cell::genesis("golden").snapshot_chunks().flatten().collect();
-    let today = [("empty", empty), ("played", chunks), ("digest", cell.digest().to_vec())];
+    let lost: Vec<u8> = with_a_lost_node().snapshot_chunks().flatten().collect();
+    let today =
+        [("empty", empty), ("played", chunks), ("digest", cell.digest().to_vec()), ("lost", lost.clone())];
     let golden = golden("snapshots.hex", include_str!("snapshots.hex"), &today);
     let restored = Cell::restore([Ok::<_, Infallible>(Bytes::from(golden["played"].clone()))]);
     assert_eq!(restored.expect("golden").digest().to_vec(), golden["digest"]);
     let restored = Cell::restore([Ok::<_, Infallible>(Bytes::from(golden["empty"].clone()))]);
     assert_eq!(restored.expect("golden").digest(), Cell::genesis("golden").digest());
+    let restored = Cell::restore([Ok::<_, Infallible>(Bytes::from(golden["lost"].clone()))]);
+    assert_eq!(restored.expect("golden").digest(), with_a_lost_node().digest());
 }
 
 #[test]

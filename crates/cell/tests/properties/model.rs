@@ -34,6 +34,7 @@ struct Node {
     boot: u8,
     replaceable: bool,
     draining: bool,
+    lost: bool,
     tainted: bool,
     capacity: Resources,
 }
@@ -125,6 +126,7 @@ impl Model {
                 let id = node.id;
                 self.end_all_on(id, TaskState::Lost);
             }
+            (CommandBody::WriteOffNode { node, silent_ms, .. }, _) => self.write_off(*node, *silent_ms),
             (CommandBody::Assign { job, follows, node, tasks, .. }, _) => {
                 let job = self.jobs.get_mut(job).expect("accepted");
                 for index in tasks.iter() {
@@ -146,8 +148,8 @@ impl Model {
         let Some(node) = self.nodes.get_mut(name) else {
             self.last_node += 1;
             let id = self.last_node;
-            let (replaceable, draining, tainted) = (false, false, false);
-            let node = Node { id, epoch: 1, instance, boot, replaceable, draining, tainted, capacity };
+            let (replaceable, draining, lost, tainted) = (false, false, false, false);
+            let node = Node { id, epoch: 1, instance, boot, replaceable, draining, lost, tainted, capacity };
             self.nodes.insert(name.to_owned(), node);
             return;
         };
@@ -156,6 +158,7 @@ impl Model {
         node.epoch += u32::from(rebooted);
         let same = (node.instance, node.boot) == (instance, boot);
         node.replaceable &= same;
+        node.lost = false;
         (node.instance, node.boot, node.capacity) = (instance, boot, capacity);
         let id = node.id;
         if rebooted {
@@ -163,8 +166,25 @@ impl Model {
         }
     }
 
+    /// The command named the node's epoch, or it would have been refused.
+    fn write_off(&mut self, id: NodeId, silent_ms: u64) {
+        let patience = |job: &Job| job.spec.replace_after_ms.unwrap_or(u64::MAX);
+        self.end_on(id.0, TaskState::Lost, |job| patience(job) <= silent_ms);
+        let is_there = |task: &Task| task.node == id.0 && task.state.is_on_node();
+        let left = self.jobs.values().any(|job| job.tasks.iter().any(is_there));
+        let node = self.nodes.values_mut().find(|node| node.id == id.0).expect("accepted");
+        if !left && !node.lost {
+            node.lost = true;
+            node.epoch += 1;
+        }
+    }
+
     fn end_all_on(&mut self, node: u32, stopping: TaskState) {
-        for job in self.jobs.values_mut() {
+        self.end_on(node, stopping, |_| true);
+    }
+
+    fn end_on(&mut self, node: u32, stopping: TaskState, of: impl Fn(&Job) -> bool) {
+        for job in self.jobs.values_mut().filter(|job| of(job)) {
             for task in job.tasks.iter_mut().filter(|task| task.node == node && task.state.is_on_node()) {
                 if task.state == TaskState::Stopping {
                     task.state = stopping;
@@ -241,7 +261,7 @@ impl Model {
             let terms = NodeTerms {
                 labels: &Labels::new(),
                 taints: &taints,
-                draining: node.draining || node.replaceable,
+                draining: node.draining || node.replaceable || node.lost,
                 free,
             };
             used = used.checked_add(&need).expect("small");
@@ -273,8 +293,8 @@ impl Model {
         for (name, node) in nodes {
             let expected = &self.nodes[&name];
             assert_eq!(
-                (node.id.0, node.epoch.0, node.draining),
-                (expected.id, expected.epoch, expected.draining)
+                (node.id.0, node.epoch.0, node.draining, node.lost),
+                (expected.id, expected.epoch, expected.draining, expected.lost)
             );
         }
     }

@@ -21,6 +21,7 @@ pub enum Step {
     Delete { job: usize },
     Register { node: u8, instance: u8, boot: u8, cpu: u64 },
     Operate { node: u8, what: u8 },
+    WriteOff { node: usize, silent_ms: u64, slip: u8 },
     Shard { shard: u8, address: u8, remove: bool },
     Assign { job: usize, node: usize, first: u32, span: u32, slip: u8 },
     Report { node: usize, from: usize, count: usize, end: Option<u8>, slip: u8 },
@@ -57,6 +58,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0_u8..4, 1_u8..3, 1_u8..3, 0_u64..2_000).prop_map(
             |(node, instance, boot, cpu)| Step::Register { node, instance, boot, cpu }),
         1 => (0_u8..4, 0_u8..8).prop_map(|(node, what)| Step::Operate { node, what }),
+        2 => (0_usize..4, 0_u64..60, 0_u8..6).prop_map(
+            |(node, silent_ms, slip)| Step::WriteOff { node, silent_ms, slip }),
         1 => (0_u8..3, 0_u8..2, any::<bool>()).prop_map(
             |(shard, address, remove)| Step::Shard { shard, address, remove }),
         12 => (0_usize..6, 0_usize..4, 0_u32..12, 0_u32..6, 0_u8..12).prop_map(
@@ -93,6 +96,7 @@ fn body(cell: &Cell, step: &Step) -> CommandBody {
             spec.max_attempts = *max_attempts;
             spec.max_failed_tasks = *max_failed;
             spec.max_running = *max_running;
+            spec.replace_after_ms = [Some(10), Some(50), None][usize::from(*name % 3)];
             let heavy = IndexRange::new(1, 2).filter(|range| range.last() < *tasks);
             let resources = Some(Resources::new(300, 7));
             let over =
@@ -111,6 +115,14 @@ fn body(cell: &Cell, step: &Step) -> CommandBody {
             capabilities: Vec::new(),
         },
         Step::Operate { node, what } => operate(*node, *what),
+        Step::WriteOff { node, silent_ms, slip } => {
+            let node = cell.nodes().nth(node % cell.node_count().max(1));
+            CommandBody::WriteOffNode {
+                node: node.map_or(NodeId(9), |node| node.id),
+                epoch: NodeEpoch(node.map_or(1, |node| node.epoch.0) - u32::from(*slip == 0)),
+                silent_ms: *silent_ms,
+            }
+        }
         Step::Shard { shard, address, remove } => {
             let name = format!("s{shard}").parse().expect("a name");
             if *remove {

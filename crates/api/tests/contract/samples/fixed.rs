@@ -65,6 +65,7 @@ pub fn spec() -> JobSpec {
         max_attempts: 3,
         max_running: Some(0),
         max_failed_tasks: Some(7),
+        replace_after_ms: None,
         constraints: vec![
             term("rack", Operator::In, &["r1", "r2"]),
             term("disk", Operator::NotIn, &["hdd"]),
