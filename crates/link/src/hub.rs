@@ -8,14 +8,17 @@
 //! ShardMessages ─► admit ─► Register ─► NodeRegistered ─► Welcome
 //!                 reports ─► ProposeReport ─► ReportApplied ─► Acknowledge, then the Full set
 //! NodesChanged ──► orders ─► Diff
+//! Timer ─► silence ─► round over? brake off? ─► WriteOff ─► WriteOffSettled
 //! ```
 
 mod admit;
 mod assigned;
+mod brake;
 mod config;
 mod event;
 mod links;
 mod liveness;
+mod loss;
 mod node;
 mod orders;
 mod outbox;
@@ -27,10 +30,12 @@ use std::collections::BTreeMap;
 
 use paceline_types::{AttemptId, LinkSession, NodeId, NodeName, ShardName};
 
-pub use assigned::{Assigned, Known, NodeRecord};
+pub use assigned::{Assigned, Known, NodeRecord, Standing};
+pub use brake::MassLoss;
 pub use config::HubConfig;
-pub use event::{HubAction, HubEvent, LinkEnd, LinkId, Notice, ReportProposal};
+pub use event::{BrakeEnd, HubAction, HubEvent, LinkEnd, LinkId, Notice, ReportProposal, WriteOff};
 pub use liveness::{Liveness, NodeCounts};
+pub use loss::{BrakeStatus, LossStatus};
 
 use links::Links;
 use node::Node;
@@ -50,6 +55,7 @@ pub struct Hub {
     waiting_bytes: usize,
     /// A shorter detection period that is not applied yet.
     shorter: Option<reconfigure::Shorter>,
+    loss: loss::Loss,
 }
 
 impl Hub {
@@ -64,13 +70,21 @@ impl Hub {
             outbox: Outbox::default(),
             waiting_bytes: 0,
             shorter: None,
+            loss: loss::Loss::default(),
             config,
         }
     }
 
     /// Takes one event; `view` is the leader's applied view and never older than what the event says was applied.
     pub fn handle(&mut self, event: HubEvent, view: &dyn Assigned, now_ms: u64) -> Vec<HubAction> {
-        let started_ms = *self.started_ms.get_or_insert(now_ms);
+        let started_ms = match self.started_ms {
+            Some(started_ms) => started_ms,
+            None => {
+                self.started_ms = Some(now_ms);
+                self.take_office(view, now_ms);
+                now_ms
+            }
+        };
         match event {
             HubEvent::ShardConnected { link, name, address } => {
                 self.shard_connected(link, name, address, view, now_ms);
@@ -93,7 +107,12 @@ impl Hub {
             }
             HubEvent::NodesChanged { nodes } => self.nodes_changed(&nodes, view, now_ms),
             HubEvent::Reconfigured { config } => self.reconfigured(config, now_ms),
-            HubEvent::Timer => self.timer(view, started_ms, now_ms),
+            HubEvent::WriteOffSettled { node } => self.write_off_settled(&node, view, now_ms),
+            HubEvent::ReleaseBrake => self.release_brake(),
+            HubEvent::Timer => {
+                self.timer(view, started_ms, now_ms);
+                self.review_loss(view, now_ms);
+            }
         }
         self.outbox.take()
     }

@@ -21,8 +21,8 @@ mod weight;
 
 pub use fence::fence_accepts;
 pub use hub::{
-    Assigned, Hub, HubAction, HubConfig, HubEvent, Known, LinkEnd, LinkId, Liveness, NodeCounts, NodeRecord,
-    Notice, ReportProposal,
+    Assigned, BrakeEnd, BrakeStatus, Hub, HubAction, HubConfig, HubEvent, Known, LinkEnd, LinkId, Liveness,
+    LossStatus, MassLoss, NodeCounts, NodeRecord, Notice, ReportProposal, Standing, WriteOff,
 };
 pub use shard::{AgentEnd, Claim, ConnectionId, LeaderEnd, ShardAction, ShardEvent, ShardLimits, ShardLogic};
 pub use weight::{

@@ -46,6 +46,10 @@ impl Hub {
                 }
             }
         }
+        if let Some(node) = self.nodes.get_mut(&hello.node) {
+            node.lost_with = None;
+            node.returning |= record.is_some_and(|record| record.lost);
+        }
         self.introduce(Box::new(hello), view, now_ms);
     }
 
@@ -53,7 +57,7 @@ impl Hub {
     /// under way at a time: a later one that is applied first would be undone by the earlier.
     fn introduce(&mut self, hello: Box<Hello>, view: &dyn Assigned, now_ms: u64) {
         let Some(node) = self.nodes.get_mut(&hello.node) else { return };
-        if node.registering {
+        if node.registering || node.writing_off {
             node.register_next = Some(hello);
         } else if view.node(&hello.node).is_some_and(|record| says_the_same(&record, &hello)) {
             self.registered(&hello.node, hello.session, view, now_ms);
@@ -64,7 +68,7 @@ impl Hub {
     }
 
     /// A registration has its answer: the one that waited for it is next, unless its session is over.
-    fn introduce_next(&mut self, name: &NodeName, view: &dyn Assigned, now_ms: u64) -> bool {
+    pub(super) fn introduce_next(&mut self, name: &NodeName, view: &dyn Assigned, now_ms: u64) -> bool {
         let Some(node) = self.nodes.get_mut(name) else { return false };
         node.registering = false;
         let Some(hello) = node.register_next.take() else { return false };
@@ -178,17 +182,30 @@ impl Hub {
             return self.refuse_session(name, number, message, self.config.refused_retry_ms, now_ms);
         };
         session.welcomed = Some((id, epoch));
+        let shard = self.links.name(link).cloned();
         if let Some(node) = self.nodes.get_mut(name) {
             node.ended_ms = None;
             node.suspect_since_ms = None;
-        }
-        if matches!(was, Liveness::Suspect { .. }) {
-            self.outbox.act(HubAction::NodeUsable { id });
+            node.released = false;
+            node.returning |= matches!(was, Liveness::Suspect { .. });
+            if node.shard != shard {
+                let before = std::mem::replace(&mut node.shard, shard);
+                node.shard_before = before.map(|before| (before, now_ms));
+            }
         }
         self.names.insert(id, name.clone());
         let heartbeat_ms = self.config.heartbeat_ms;
         self.outbox.order(link, name, number, AgentOrder::Welcome { node: id, epoch, heartbeat_ms });
         self.pump(name, view);
+    }
+
+    /// The table of a node that was suspect is in the cell: it may have work again.
+    pub(super) fn has_returned(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        let id = node.session.as_ref().and_then(|session| session.welcomed).map(|(id, _)| id);
+        if let Some(id) = id.filter(|_| std::mem::take(&mut node.returning)) {
+            self.outbox.act(HubAction::NodeUsable { id });
+        }
     }
 
     /// The cell refused the node as this session says it: the session never was, so it stands in nobody's way.
@@ -236,6 +253,7 @@ impl Hub {
 /// Whether registering the Hello would change nothing in the cell.
 fn says_the_same(record: &NodeRecord, hello: &Hello) -> bool {
     !record.replaceable
+        && !record.lost
         && record.instance == hello.instance
         && record.boot == hello.boot
         && record.capacity == hello.capacity

@@ -20,6 +20,12 @@ pub trait Assigned {
     fn body(&self, job: JobUid) -> Option<JobBody>;
     /// What the cell knows of an attempt that this node speaks of.
     fn known(&self, node: NodeId, job: JobUid, attempt: Attempt, task: TaskIndex) -> Known;
+    /// The names of all nodes of the cell. Asked once, when a leader takes office.
+    fn nodes(&self) -> Vec<NodeName>;
+    /// What depends on a node that is silent; nothing for one that the cell does not have.
+    fn standing(&self, name: &NodeName) -> Option<Standing>;
+    /// The values of the node's labels that name failure domains, widest first.
+    fn domain(&self, name: &NodeName) -> Vec<Option<String>>;
     /// The shards of the cell.
     fn shards(&self) -> ShardList;
 }
@@ -38,6 +44,21 @@ pub enum Known {
     Settled,
     /// Newer than the view; the cell must be asked.
     Newer,
+}
+
+/// What the cell has on a node, as far as its silence is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its number.
+    pub id: NodeId,
+    /// Its epoch.
+    pub epoch: NodeEpoch,
+    /// It was written off and has not registered since.
+    pub lost: bool,
+    /// Nothing is on it.
+    pub idle: bool,
+    /// The shortest time that a job on it waits; nothing where all wait for ever.
+    pub patience_ms: Option<u64>,
 }
 
 /// The cell's record of a node, as far as a Hello could change it.
@@ -59,4 +80,6 @@ pub struct NodeRecord {
     pub capabilities: Vec<String>,
     /// An operator let another instance take the name (`node replace`): the next one that registers is it.
     pub replaceable: bool,
+    /// It was written off and has not registered since.
+    pub lost: bool,
 }

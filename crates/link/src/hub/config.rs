@@ -32,6 +32,14 @@ pub struct HubConfig {
     pub link_room_bytes: usize,
     /// Shard links in one hub.
     pub links_max: usize,
+    /// Nodes that fall silent together from which on it may be a mass loss.
+    pub brake_nodes: u32,
+    /// Their share of the cell from which on it is one.
+    pub brake_share_permille: u32,
+    /// Share of the cell that is written off in a minute during a mass loss, at least one node.
+    pub write_off_permille_per_minute: u32,
+    /// Silence after which a node without tasks is lost: what a job waits unless it says otherwise.
+    pub idle_patience_ms: u64,
 }
 
 impl HubConfig {
@@ -55,6 +63,10 @@ impl Default for HubConfig {
             nodes_max: 50_000,
             link_room_bytes: 4 * 1024 * 1024,
             links_max: 256,
+            brake_nodes: 3,
+            brake_share_permille: 100,
+            write_off_permille_per_minute: 10,
+            idle_patience_ms: 60_000,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use paceline_types::{AgentInstance, BootId, LinkSession, NodeEpoch, NodeId, NodeName, ShardName};
 
+use super::brake::MassLoss;
 use super::config::HubConfig;
 use crate::message::{Hello, MasterMessage, ReportRun, ShardMessage};
 
@@ -89,6 +90,13 @@ pub enum HubEvent {
         /// All of them.
         config: HubConfig,
     },
+    /// A [`HubAction::WriteOff`] was applied or refused, or could not be proposed: exactly one of these for each.
+    WriteOffSettled {
+        /// The node.
+        node: NodeName,
+    },
+    /// An operator says that what is silent is gone (`cell brake release`).
+    ReleaseBrake,
     /// Time passed; wanted a few times per heartbeat interval.
     Timer,
 }
@@ -132,6 +140,20 @@ pub enum HubAction {
         /// Why, for both sides' logs.
         reason: LinkEnd,
     },
+    /// Propose the write-off of a silent node, once: when the outcome is not known, it is decided anew.
+    WriteOff(WriteOff),
+    /// Write-offs are slow from now on.
+    BrakeOn {
+        /// What is silent together.
+        cause: MassLoss,
+        /// How many nodes are silent.
+        silent: u64,
+    },
+    /// Write-offs are as ever again.
+    BrakeOff {
+        /// Why.
+        end: BrakeEnd,
+    },
     /// A node that was suspect is up again: what found no place may find one there, though the cell has not changed.
     NodeUsable {
         /// The node.
@@ -139,6 +161,37 @@ pub enum HubAction {
     },
     /// Something a person should read.
     Notice(Notice),
+}
+
+/// A node that has been silent for so long that something on it may run elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteOff {
+    /// The node's name, for the answer.
+    pub name: NodeName,
+    /// The node.
+    pub id: NodeId,
+    /// Its epoch in the view that was looked at.
+    pub epoch: NodeEpoch,
+    /// For how long.
+    pub silent_ms: u64,
+}
+
+/// Why the brake is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrakeEnd {
+    /// So many nodes came back or were removed that the rest is no mass loss.
+    FewSilent,
+    /// An operator said so.
+    Released,
+}
+
+impl fmt::Display for BrakeEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FewSilent => "few enough nodes are silent",
+            Self::Released => "an operator released it",
+        })
+    }
 }
 
 /// Facts of a node that would change the cell: what the cell knows already is not in it.

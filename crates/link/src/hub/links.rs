@@ -52,6 +52,21 @@ impl Links {
         self.links.get_mut(&link).map(|link| &mut link.room)
     }
 
+    /// Whether some shard has been welcomed and is there.
+    pub(super) fn hears_any(&self) -> bool {
+        self.links.values().any(|link| link.welcomed.is_some())
+    }
+
+    /// Whether a shard of the cell's list has no stream.
+    pub(super) fn is_away(&self, shard: &ShardName) -> bool {
+        self.absent_ms.contains_key(shard)
+    }
+
+    /// Whether any has none.
+    pub(super) fn any_is_away(&self) -> bool {
+        !self.absent_ms.is_empty()
+    }
+
     fn of(&self, name: &ShardName) -> Option<LinkId> {
         self.links.iter().find(|(_, link)| link.name == *name).map(|(id, _)| *id)
     }
@@ -75,6 +90,7 @@ impl Hub {
             return;
         }
         self.links.absent_ms.remove(&name);
+        self.shard_is_back(&name, now_ms);
         let room = Room::new(self.config.link_room_bytes);
         let entry = Link { name, address, heard_ms: now_ms, welcomed: None, told_ms: now_ms, room };
         self.links.links.insert(link, entry);
@@ -115,9 +131,9 @@ impl Hub {
 
     pub(super) fn shard_disconnected(&mut self, link: LinkId, now_ms: u64) {
         let Some(entry) = self.links.links.remove(&link) else { return };
-        self.links.absent_ms.insert(entry.name, now_ms);
         self.outbox.drop_link(link);
-        self.sessions_lost(link, now_ms);
+        self.sessions_lost(link, &entry.name, now_ms);
+        self.links.absent_ms.insert(entry.name, now_ms);
     }
 
     /// Closes a stream for a reason of ours.

@@ -1,6 +1,6 @@
 //! Which nodes are up and which suspect. Soft: it never enters the log, a write-off would.
 
-use paceline_types::{LinkSession, NodeName};
+use paceline_types::{LinkSession, NodeName, ShardName};
 
 use super::Hub;
 use super::assigned::Assigned;
@@ -14,14 +14,21 @@ pub enum Liveness {
     Up,
     /// Its session ended, or its shard was lost, less than a detection period ago; or the leader is that new.
     Unheard,
+    /// Back after suspicion; its table is not in the cell yet, so nobody knows what still runs there.
+    Returning,
     /// Silent for a detection period, or its shard said that it is gone.
     Suspect {
         /// When it was last known to be up.
         since_ms: u64,
     },
+    /// Suspect, and written off: what was on it may run elsewhere.
+    Lost {
+        /// When it was last known to be up.
+        since_ms: u64,
+    },
 }
 
-/// Nodes that were heard of since the leader took office.
+/// Nodes by what the hub knows of them; which of the suspect ones are lost is in the view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeCounts {
     /// Up.
@@ -30,6 +37,8 @@ pub struct NodeCounts {
     pub unheard: u64,
     /// Suspect.
     pub suspect: u64,
+    /// Returning.
+    pub returning: u64,
 }
 
 impl Hub {
@@ -39,7 +48,7 @@ impl Hub {
         let started_ms = self.started_ms.unwrap_or(now_ms);
         let Some(node) = self.nodes.get(name) else { return self.since(started_ms, now_ms) };
         if node.session.as_ref().is_some_and(Session::is_up) {
-            return Liveness::Up;
+            return if node.returning { Liveness::Returning } else { Liveness::Up };
         }
         match node.suspect_since_ms {
             Some(since_ms) => Liveness::Suspect { since_ms },
@@ -47,7 +56,24 @@ impl Hub {
         }
     }
 
-    /// How many of the nodes that were heard of are up.
+    /// The same for a node that the view has as lost or not.
+    #[must_use]
+    pub fn presence(&self, name: &NodeName, lost: bool, now_ms: u64) -> Liveness {
+        match self.liveness(name, now_ms) {
+            Liveness::Suspect { since_ms } if lost => Liveness::Lost { since_ms },
+            // A new leader has not heard it, but the one before wrote it off.
+            Liveness::Unheard if lost => {
+                Liveness::Lost { since_ms: self.silent_since(name).unwrap_or(now_ms) }
+            }
+            liveness => liveness,
+        }
+    }
+
+    fn silent_since(&self, name: &NodeName) -> Option<u64> {
+        self.nodes.get(name)?.ended_ms
+    }
+
+    /// How many nodes are what.
     #[must_use]
     pub fn counts(&self, now_ms: u64) -> NodeCounts {
         let mut counts = NodeCounts::default();
@@ -55,7 +81,8 @@ impl Hub {
             match self.liveness(name, now_ms) {
                 Liveness::Up => counts.up += 1,
                 Liveness::Unheard => counts.unheard += 1,
-                Liveness::Suspect { .. } => counts.suspect += 1,
+                Liveness::Returning => counts.returning += 1,
+                Liveness::Suspect { .. } | Liveness::Lost { .. } => counts.suspect += 1,
             }
         }
         counts
@@ -72,7 +99,7 @@ impl Hub {
     }
 
     /// A shard's stream ended: its nodes may come back through another one, so they are not suspect yet.
-    pub(super) fn sessions_lost(&mut self, link: LinkId, now_ms: u64) {
+    pub(super) fn sessions_lost(&mut self, link: LinkId, shard: &ShardName, now_ms: u64) {
         let on_link = |session: &Session| session.link == Some(link);
         let names: Vec<_> = self
             .nodes
@@ -82,6 +109,9 @@ impl Hub {
             .collect();
         for name in names {
             self.session_over(&name, now_ms);
+            if let Some(node) = self.nodes.get_mut(&name) {
+                node.lost_with = Some(shard.clone());
+            }
         }
     }
 
@@ -107,7 +137,7 @@ impl Hub {
             node.suspect_since_ms.get_or_insert(ended_ms);
             // One that is being registered is not in the view yet.
             let speaks = node.session.as_ref().is_some_and(|session| session.link.is_some());
-            speaks || node.registering || view.node(name).is_some()
+            speaks || node.registering || node.writing_off || view.node(name).is_some()
         });
         let nodes = &self.nodes;
         self.names.retain(|_, name| nodes.contains_key(name));

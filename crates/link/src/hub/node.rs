@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use paceline_types::{AgentInstance, AttemptId, BootId, LinkSession, NodeEpoch, NodeId};
+use paceline_types::{AgentInstance, AttemptId, BootId, LinkSession, NodeEpoch, NodeId, ShardName};
 
 use super::event::LinkId;
 use super::orders::Told;
@@ -22,6 +22,20 @@ pub(super) struct Node {
     pub registering: bool,
     /// The last Hello that came meanwhile and must be registered too.
     pub register_next: Option<Box<Hello>>,
+    /// A write-off is on its way to the cell: nobody is welcomed before it has its answer.
+    pub writing_off: bool,
+    /// It is back after suspicion, and its table is not in the cell yet.
+    pub returning: bool,
+    /// An operator released the brake while it was silent.
+    pub released: bool,
+    /// The shard that it spoke through last.
+    pub shard: Option<ShardName>,
+    /// The shard before that one, and when it was heard through another.
+    pub shard_before: Option<(ShardName, u64)>,
+    /// The shard whose stream ended under it; nothing once it was heard again.
+    pub lost_with: Option<ShardName>,
+    /// Not written off before: what its shard has to say may be under way.
+    pub not_before_ms: u64,
     /// Process ids of attempts that the cell holds to be live here.
     pub pids: BTreeMap<AttemptId, u32>,
 }
@@ -33,6 +47,7 @@ impl Node {
             self.ended_ms = Some(now_ms);
         }
         self.ended_ms.get_or_insert(now_ms);
+        self.returning = false;
     }
 }
 

@@ -57,6 +57,11 @@ struct Difference {
 }
 
 impl Told {
+    /// Whether the agent's table is in the cell.
+    pub(super) fn knows_table(&self) -> bool {
+        self.table
+    }
+
     /// The agent reported that these ended.
     pub(super) fn ended(&mut self, key: Key, tasks: &IndexSet) {
         if !tasks.is_empty() {
@@ -173,6 +178,7 @@ impl Hub {
         if let Some(session) = self.nodes.get_mut(name).and_then(|node| node.session.as_mut()) {
             session.told.table = true;
         }
+        self.has_returned(name);
         self.tell_owed(name, view);
     }
 

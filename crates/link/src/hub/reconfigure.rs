@@ -25,7 +25,8 @@ impl Hub {
         } else {
             self.shorter = None;
         }
-        if self.config != old {
+        let intervals = |config: &HubConfig| (config.heartbeat_ms, config.silence_ms, config.shard_leaves_ms);
+        if intervals(&self.config) != intervals(&old) {
             self.welcome_everybody(now_ms);
         }
     }

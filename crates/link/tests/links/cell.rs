@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use paceline_link::message::{
     Desired, Hello, JobBody, Observed, OrderRun, ReportRun, ShardAddress, ShardList,
 };
-use paceline_link::{Assigned, Known, NodeRecord};
+use paceline_link::{Assigned, Known, NodeRecord, Standing};
 use paceline_types::{
     AgentInstance, Attempt, BootId, FenceToken, Generation, IndexRange, IndexSet, JobUid, LinkSession,
     NodeEpoch, NodeId, NodeName, Resources, Revision, ShardId, ShardName, SpecVersion, TaskIndex, Term,
@@ -88,6 +88,7 @@ impl Cell {
             labels: hello.labels.clone(),
             capabilities: hello.capabilities.clone(),
             replaceable: false,
+            lost: false,
         };
         self.nodes.insert(hello.node.clone(), record);
         Ok((id, epoch))
@@ -112,6 +113,16 @@ impl Cell {
     pub fn take_away(&mut self, task: u32) {
         self.step();
         self.tasks.get_mut(&TaskIndex(task)).expect("a task").state = State::Ended;
+    }
+
+    /// Ends what is on a silent node, which is lost from then on.
+    pub fn write_off(&mut self, name: &NodeName, epoch: NodeEpoch) {
+        self.step();
+        let Some(record) = self.nodes.get_mut(name).filter(|record| record.epoch == epoch) else { return };
+        (record.epoch, record.lost) = (epoch.next(), true);
+        for task in self.tasks.values_mut().filter(|task| task.node == record.id) {
+            task.state = State::Ended;
+        }
     }
 
     pub fn report(&mut self, node: NodeId, epoch: NodeEpoch, runs: &[ReportRun]) {
@@ -180,6 +191,22 @@ impl Assigned for Cell {
             State::Stopping => Known::Stopping,
             State::Ended => Known::Settled,
         }
+    }
+
+    fn nodes(&self) -> Vec<NodeName> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    fn standing(&self, name: &NodeName) -> Option<Standing> {
+        let record = self.nodes.get(name)?;
+        let there = |task: &&Task| task.node == record.id && task.state != State::Ended;
+        let idle = !self.tasks.values().any(|task| there(&task));
+        let patience_ms = (!idle).then_some(60_000);
+        Some(Standing { id: record.id, epoch: record.epoch, lost: record.lost, idle, patience_ms })
+    }
+
+    fn domain(&self, _: &NodeName) -> Vec<Option<String>> {
+        Vec::new()
     }
 
     fn shards(&self) -> ShardList {

@@ -349,6 +349,12 @@ fn a_node_is_not_up_before_the_cell_has_it_as_it_says() {
     assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), suspect);
     bench.hello(B, booted.clone());
     bench.register(&booted);
+    assert_eq!(
+        bench.hub.liveness(&node("n"), bench.now_ms),
+        Liveness::Returning,
+        "what runs there is not known"
+    );
+    bench.report(B, 2, 1, vec![], true);
     assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Up);
 }
 
@@ -459,7 +465,9 @@ fn a_suspect_node_that_is_back_is_worth_another_pass() {
     bench.on(HubEvent::ShardDisconnected { link: A });
     assert_eq!(bench.hello(B, hello("n", 2)).other, [], "it was never out of use");
     bench.say(B, ShardMessage::NodeGone { node: node("n"), session: LinkSession(2) });
-    assert_eq!(bench.hello(B, hello("n", 3)).other, [usable]);
+    assert_eq!(bench.hello(B, hello("n", 3)).other, []);
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Returning);
+    assert_eq!(bench.report(B, 3, 1, vec![], true).other, [usable], "its table is known");
 }
 
 #[test]

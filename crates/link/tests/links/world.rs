@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use paceline_link::message::{AgentMessage, AgentOrder, Hello, MasterMessage, ShardMessage};
 use paceline_link::{
     Claim, ConnectionId, Hub, HubAction, HubConfig, HubEvent, LinkId, ReportProposal, ShardAction,
-    ShardEvent, ShardLimits, ShardLogic,
+    ShardEvent, ShardLimits, ShardLogic, WriteOff,
 };
 use paceline_types::{LinkSession, NodeId, NodeName, TaskIndex};
 
@@ -27,6 +27,7 @@ fn hub_config() -> HubConfig {
 enum Proposal {
     Register(Box<Hello>),
     Report(ReportProposal),
+    WriteOff(WriteOff),
 }
 
 struct Shard {
@@ -207,6 +208,13 @@ impl World {
                     self.hub(HubEvent::NodeRegistered { node, session });
                 }
             }
+            Proposal::WriteOff(off) => {
+                self.cell.write_off(&off.name, off.epoch);
+                if tell {
+                    self.hub(HubEvent::NodesChanged { nodes: vec![off.id] });
+                    self.hub(HubEvent::WriteOffSettled { node: off.name });
+                }
+            }
             Proposal::Report(report) => {
                 self.cell.report(report.node, report.epoch, &report.runs);
                 if tell {
@@ -340,7 +348,10 @@ impl World {
                     }
                 }
                 HubAction::Notice(notice) => panic!("nobody is copied here: {notice}"),
+                HubAction::WriteOff(off) => self.proposals.push_back(Proposal::WriteOff(off)),
                 HubAction::RegisterShard { .. }
+                | HubAction::BrakeOn { .. }
+                | HubAction::BrakeOff { .. }
                 | HubAction::RemoveShard { .. }
                 | HubAction::NodeUsable { .. } => {}
             }
