@@ -110,6 +110,7 @@ fn read(spec: v1::JobSpec) -> (JobSpec, Vec<Violation>) {
         constraints,
         tolerations: spec.tolerations.into_iter().map(Into::into).collect(),
         labels: spec.labels,
+        simulate: spec.simulate.map(Into::into),
     };
     (spec, faults.done())
 }
@@ -169,6 +170,7 @@ impl From<JobSpec> for v1::JobSpec {
             constraints: spec.constraints.into_iter().map(Into::into).collect(),
             tolerations: spec.tolerations.into_iter().map(Into::into).collect(),
             labels: spec.labels,
+            simulate: spec.simulate.map(Into::into),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use paceline_cell::{Cell, Command, CommandBody, JobSelector, Refusal, Reply, ReportedRun, ReportedState};
-use paceline_rules::{JobSpec, Labels, NodeTerms, feasible};
+use paceline_rules::{JobSpec, Labels, NodeTerms, SIMULATED, feasible};
 use paceline_types::{
     Attempt, IndexSet, JobState, JobUid, NodeEpoch, NodeId, Reason, Resources, TaskIndex, TaskState,
 };
@@ -35,6 +35,7 @@ struct Node {
     replaceable: bool,
     draining: bool,
     tainted: bool,
+    simulates: bool,
     capacity: Resources,
 }
 
@@ -103,8 +104,9 @@ impl Model {
             }
             (CommandBody::DeleteJob { .. }, Reply::JobDeleted { uid }) => drop(self.jobs.remove(uid)),
             (CommandBody::Retire { jobs }, _) => jobs.iter().for_each(|uid| drop(self.jobs.remove(uid))),
-            (CommandBody::RegisterNode { name, instance, boot, capacity, .. }, _) => {
+            (CommandBody::RegisterNode { name, instance, boot, capacity, capabilities, .. }, _) => {
                 self.register(name.as_str(), instance.0[0], boot.0[0], *capacity);
+                self.node(name.as_str()).simulates = capabilities.iter().any(|word| word == SIMULATED);
             }
             (CommandBody::DrainNode { node }, _) => self.node(node.as_str()).draining = true,
             (CommandBody::ResumeNode { node }, _) => {
@@ -146,8 +148,9 @@ impl Model {
         let Some(node) = self.nodes.get_mut(name) else {
             self.last_node += 1;
             let id = self.last_node;
-            let (replaceable, draining, tainted) = (false, false, false);
-            let node = Node { id, epoch: 1, instance, boot, replaceable, draining, tainted, capacity };
+            let (replaceable, draining, tainted, simulates) = (false, false, false, false);
+            let node =
+                Node { id, epoch: 1, instance, boot, replaceable, draining, tainted, simulates, capacity };
             self.nodes.insert(name.to_owned(), node);
             return;
         };
@@ -242,6 +245,7 @@ impl Model {
                 labels: &Labels::new(),
                 taints: &taints,
                 draining: node.draining || node.replaceable,
+                simulates: node.simulates,
                 free,
             };
             used = used.checked_add(&need).expect("small");
