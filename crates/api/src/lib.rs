@@ -26,6 +26,7 @@ mod master_link;
 mod orders;
 mod reports;
 mod shards;
+mod simulate;
 
 pub use fault::DecodeError;
 pub use limits::{FRAME_BYTES_MAX, LOG_PIECE_BYTES_MAX, TASKS_PER_PAGE_MAX, WATCH_MESSAGE_BYTES_MAX};

@@ -111,6 +111,7 @@ fn read(spec: v1::JobSpec) -> (JobSpec, Vec<Violation>) {
         tolerations: spec.tolerations.into_iter().map(Into::into).collect(),
         labels: spec.labels,
         replace_after_ms: spec.replace_after.map_or(Some(REPLACE_AFTER_MS_DEFAULT), |after| after.ms),
+        simulate: spec.simulate.map(Into::into),
     };
     (spec, faults.done())
 }
@@ -171,6 +172,7 @@ impl From<JobSpec> for v1::JobSpec {
             tolerations: spec.tolerations.into_iter().map(Into::into).collect(),
             labels: spec.labels,
             replace_after: replace_after(spec.replace_after_ms),
+            simulate: spec.simulate.map(Into::into),
         }
     }
 }

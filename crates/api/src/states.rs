@@ -134,7 +134,7 @@ mod tests {
             assert!(operator("operator", bad).is_err());
         }
         assert!(job_state("state", 6).is_err());
-        assert!(reason("reason", 28).is_err());
+        assert!(reason("reason", 255).is_err());
         assert!(reason("reason", 256).is_err());
     }
 }

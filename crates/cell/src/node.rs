@@ -6,7 +6,7 @@ mod assigned;
 
 use std::sync::Arc;
 
-use paceline_rules::{Labels, NodeTerms, Taint};
+use paceline_rules::{Labels, NodeTerms, SIMULATED, Taint};
 use paceline_types::{
     AgentInstance, Attempt, BootId, IndexSet, JobUid, NodeEpoch, NodeId, NodeName, ResourceKind, Resources,
     Revision,
@@ -81,12 +81,23 @@ impl Node {
         self.capacity.saturating_sub(&self.used)
     }
 
+    /// Whether it only pretends to run tasks, as its agent says.
+    #[must_use]
+    pub fn simulates(&self) -> bool {
+        self.capabilities.iter().any(|word| word == SIMULATED)
+    }
+
     /// What the placement rules look at. A node that was given up takes no work until another agent has its place,
     /// and a lost one none until its agent registers again.
     #[must_use]
     pub fn terms(&self) -> NodeTerms<'_> {
-        let draining = self.draining || self.replaceable || self.lost;
-        NodeTerms { labels: &self.labels, taints: &self.taints, draining, free: self.free() }
+        NodeTerms {
+            labels: &self.labels,
+            taints: &self.taints,
+            draining: self.draining || self.replaceable || self.lost,
+            simulates: self.simulates(),
+            free: self.free(),
+        }
     }
 
     /// Its attempts, by job and attempt.

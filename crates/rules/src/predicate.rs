@@ -13,6 +13,8 @@ pub struct NodeTerms<'a> {
     pub taints: &'a [Taint],
     /// Whether it takes new work.
     pub draining: bool,
+    /// Whether it only pretends to run tasks.
+    pub simulates: bool,
     /// What is not reserved by tasks.
     pub free: Resources,
 }
@@ -30,6 +32,19 @@ pub fn matches_constraints(constraints: &[Constraint], labels: &Labels) -> bool 
             Operator::Absent => value.is_none(),
         }
     })
+}
+
+/// Whether job and node are of one kind: what only pretends to run goes where tasks only pretend to run, and nothing
+/// else does.
+///
+/// # Errors
+/// The reason that says which of the two is real.
+pub fn simulates_alike(job: &JobSpec, node_simulates: bool) -> Result<(), Reason> {
+    match (job.simulate.is_some(), node_simulates) {
+        (true, false) => Err(Reason::NodeIsReal),
+        (false, true) => Err(Reason::NodeSimulates),
+        _ => Ok(()),
+    }
 }
 
 /// Whether every taint is tolerated.
@@ -58,6 +73,8 @@ pub fn fits(need: &Resources, free: &Resources) -> Result<(), Reason> {
 /// # Errors
 /// The first rule that says no.
 pub fn feasible(job: &JobSpec, need: &Resources, node: &NodeTerms<'_>) -> Result<(), Reason> {
+    // First, because no drain that ends and no task that goes can change it.
+    simulates_alike(job, node.simulates)?;
     if node.draining {
         return Err(Reason::NodeDraining);
     }
@@ -71,6 +88,7 @@ pub fn feasible(job: &JobSpec, need: &Resources, node: &NodeTerms<'_>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulate::Simulate;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -112,7 +130,8 @@ mod tests {
     fn the_rule_that_says_no_is_named() {
         let job = JobSpec::batch("j", 1, &["/bin/true"], Resources::new(100, 100));
         let none = labels(&[]);
-        let node = NodeTerms { labels: &none, taints: &[], draining: false, free: Resources::new(100, 100) };
+        let free = Resources::new(100, 100);
+        let node = NodeTerms { labels: &none, taints: &[], draining: false, simulates: false, free };
         let need = job.template.resources;
         assert_eq!(feasible(&job, &need, &node), Ok(()));
         assert_eq!(feasible(&job, &need, &NodeTerms { draining: true, ..node }), Err(Reason::NodeDraining));
@@ -120,5 +139,21 @@ mod tests {
         assert_eq!(feasible(&job, &need, &tight), Err(Reason::CpuShort));
         let tight = NodeTerms { free: Resources::new(100, 99), ..node };
         assert_eq!(feasible(&job, &need, &tight), Err(Reason::MemoryShort));
+    }
+
+    #[test]
+    fn simulated_jobs_and_nodes_keep_to_themselves() {
+        let real = JobSpec::batch("j", 1, &["/bin/true"], Resources::new(1, 1));
+        let simulated = JobSpec { simulate: Some(Simulate::lasting(5)), ..real.clone() };
+        let none = labels(&[]);
+        let free = Resources::new(100, 100);
+        let node = NodeTerms { labels: &none, taints: &[], draining: false, simulates: false, free };
+        let virtual_node = NodeTerms { simulates: true, draining: true, ..node };
+        let need = real.template.resources;
+        assert_eq!(feasible(&real, &need, &node), Ok(()));
+        assert_eq!(feasible(&simulated, &need, &node), Err(Reason::NodeIsReal));
+        assert_eq!(feasible(&real, &need, &virtual_node), Err(Reason::NodeSimulates));
+        assert_eq!(feasible(&simulated, &need, &virtual_node), Err(Reason::NodeDraining));
+        assert_eq!(feasible(&simulated, &need, &NodeTerms { draining: false, ..virtual_node }), Ok(()));
     }
 }

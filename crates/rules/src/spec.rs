@@ -5,6 +5,8 @@ use std::fmt;
 
 use paceline_types::{IndexSet, Resources, TaskIndex};
 
+use crate::simulate::Simulate;
+
 /// Label or environment pairs, ordered by name.
 pub type Labels = BTreeMap<String, String>;
 
@@ -51,6 +53,8 @@ pub struct JobSpec {
     pub tolerations: Vec<Toleration>,
     /// For people and dashboards; placement does not look at them.
     pub labels: Labels,
+    /// Its tasks only pretend to run, and only on nodes that simulate; nothing means that they run.
+    pub simulate: Option<Simulate>,
 }
 
 /// What one task runs and needs.
@@ -175,6 +179,7 @@ impl JobSpec {
             constraints: Vec::new(),
             tolerations: Vec::new(),
             labels: Labels::new(),
+            simulate: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Every fault of a specification at once, each with its field, its value and what was expected.
 
+mod simulate;
+
 use std::fmt;
 
 use paceline_types::check_name;
@@ -168,6 +170,9 @@ pub fn validate_job(job: &JobSpec, limits: &Limits) -> Result<(), Vec<Violation>
         }
     }
     faults.labels("labels", &job.labels, limits);
+    if let Some(block) = &job.simulate {
+        simulate::simulate(&mut faults, block);
+    }
     for (at, over) in job.overrides.iter().enumerate() {
         override_of(&mut faults, &format!("overrides[{at}]"), over, job, limits);
     }

@@ -28,6 +28,15 @@ tolerations:                 # (optional) taints that the tasks put up with
   - {key: dedicated, value: batch}
 labels: {team: search}       # (optional) for people and dashboards
 
+# simulate:                  # (optional) only pretend to run, and only on nodes that simulate
+#   runs: {from: 1s, to: 5s} #   or one duration; a hash of the attempt says which length between the two
+#   failures: {permille: 20, exit_code: 3}   # (optional) exit code 1 unless it is said; the others exit with 0
+#   kills: {permille: 10, signal: 9}         # (optional) a signal from outside the cell
+#   out_of_memory: 5         #   (optional) in a thousand
+#   stop: 200ms              #   (optional) from SIGTERM to its end, or never; at once unless it is said
+#   launch_faults: {permille: 7, times: 2}   # (optional) launches that fail as if the node were in trouble
+#   output_bytes_per_second: 64              # (optional) on standard output
+
 overrides:                   # (optional) what differs by index; the later entry holds
   - tasks: 0-9,42
     resources: {cpu: 500m, memory: 256Mi}

@@ -25,6 +25,7 @@ pub const JOB_FIELDS: &[&str] = &[
     "constraints",
     "tolerations",
     "labels",
+    "simulate",
     "overrides",
 ];
 
@@ -40,7 +41,6 @@ const FUTURE_FIELDS: &[&str] = &[
     "distinct_hosts",
     "image",
     "runtime",
-    "simulate",
     "ports",
     "secrets",
     "after",

@@ -9,6 +9,7 @@ use paceline_types::{IndexSet, Resources, parse_cpu_milli, parse_memory_bytes};
 use crate::duration::parse_duration_ms;
 use crate::fault::{Fault, Faults};
 use crate::fields::{Fields, JOB_FIELDS, Reader};
+use crate::simulate;
 use crate::yaml::{self, At, Node};
 
 /// From SIGTERM to SIGKILL unless the file says otherwise.
@@ -16,9 +17,9 @@ const GRACE_MS_DEFAULT: u64 = 10_000;
 
 const CPU: &str = "thousandths of a CPU as in 250m, or CPUs as in 2 or 1.5";
 const MEMORY: &str = "bytes, or with Ki Mi Gi Ti or k M G T, as in 8Mi";
-const DURATION: &str = "a duration, as in 250ms, 30s, 5m or 2h";
+pub(crate) const DURATION: &str = "a duration, as in 250ms, 30s, 5m or 2h";
 const REPLACE_AFTER: &str = "a duration, as in 30s or 5m, or never";
-const COUNT: &str = "a whole number, 0 or more";
+pub(crate) const COUNT: &str = "a whole number, 0 or more";
 
 /// Reads a job file and holds it to the limits.
 ///
@@ -82,10 +83,11 @@ fn job(reader: &mut Reader, root: &Node) -> JobSpec {
         constraints: constraints(reader, &fields),
         tolerations: tolerations(reader, &fields),
         labels: fields.optional("labels").map(|(node, field)| reader.pairs(node, &field)).unwrap_or_default(),
+        simulate: fields.optional("simulate").map(|(node, field)| simulate::block(reader, node, &field)),
     }
 }
 
-fn optional<T, E>(
+pub(crate) fn optional<T, E>(
     reader: &mut Reader,
     fields: &Fields<'_>,
     key: &str,
@@ -251,7 +253,7 @@ mod tests {
                 "9:13: overrides[0].tasks: `7`: expected indices of the job's tasks, 0 to 0",
                 "9:26: overrides[0].env.1A: `1A`: expected a name of letters, digits and _ that does not begin with a digit",
                 "10:1: task: expected one of name, kind, pool, tasks, run, env, user, resources, cpu_limit, time_limit, \
-                 grace, max_attempts, max_running, max_failed_tasks, replace_after, constraints, tolerations, labels, \
+                 grace, max_attempts, max_running, max_failed_tasks, replace_after, constraints, tolerations, labels, simulate, \
                  overrides",
             ]
         );

@@ -9,6 +9,7 @@ mod example;
 mod fault;
 mod fields;
 mod job_file;
+mod simulate;
 mod yaml;
 
 pub use duration::{ParseDurationError, parse_duration_ms};

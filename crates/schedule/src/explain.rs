@@ -8,7 +8,9 @@ mod words;
 use std::collections::BTreeMap;
 
 use paceline_cell::{Cell, Job, Node};
-use paceline_rules::{Constraint, NodeTerms, Taint, feasible, matches_constraints, tolerates};
+use paceline_rules::{
+    Constraint, NodeTerms, Taint, feasible, matches_constraints, simulates_alike, tolerates,
+};
 use paceline_types::{NodeId, NodeName, Reason, ResourceKind, Resources, TaskIndex};
 
 /// What a kind of resource that is wholly missing counts in [`Distance::short_parts`].
@@ -77,6 +79,10 @@ pub enum Obstacle {
         /// What it has.
         capacity: Resources,
     },
+    /// It runs real tasks, and the job only pretends.
+    Real,
+    /// It only pretends to run tasks, and the job is a real one.
+    Simulates,
 }
 
 /// Smallest wins.
@@ -151,15 +157,17 @@ impl Waiting {
         let full = !small && !self.need.fits_in(&free);
         let taints = node.taints().iter().filter(|taint| !tolerated(job, taint)).count();
         let terms = job.spec.constraints.iter().filter(|term| !met(term, node)).count();
+        let other_kind = simulates_alike(&job.spec, node.simulates()).is_err();
         let hardness = [
             (full, Hardness::Full),
             (node.draining, Hardness::Draining),
             (taints > 0, Hardness::Taint),
             (terms > 0, Hardness::Constraint),
             (small, Hardness::TooSmall),
+            (other_kind, Hardness::OtherKind),
         ];
         let hardest = hardness.into_iter().filter(|(is, _)| *is).map(|(_, hardness)| hardness).max();
-        let single = [full, node.draining, small].into_iter().filter(|is| *is).count();
+        let single = [full, node.draining, small, other_kind].into_iter().filter(|is| *is).count();
         let room = if self.need.fits_in(&node.capacity) { free } else { node.capacity };
         let short = self.need.saturating_sub(&room);
         let part = |kind| match u128::from(self.need.of(kind)) {
@@ -184,6 +192,7 @@ enum Hardness {
     Taint,
     Constraint,
     TooSmall,
+    OtherKind,
 }
 
 fn tolerated(job: &Job, taint: &Taint) -> bool {
@@ -209,6 +218,9 @@ fn obstacles(job: &Job, need: &Resources, node: &Node, free: Resources) -> Vec<O
     obstacles.extend(taints.cloned().map(Obstacle::Taint));
     let terms = job.spec.constraints.iter().filter(|term| !met(term, node));
     obstacles.extend(terms.cloned().map(Obstacle::Constraint));
+    if simulates_alike(&job.spec, node.simulates()).is_err() {
+        obstacles.push(if node.simulates() { Obstacle::Simulates } else { Obstacle::Real });
+    }
     obstacles.sort();
     obstacles
 }
@@ -216,7 +228,7 @@ fn obstacles(job: &Job, need: &Resources, node: &Node, free: Resources) -> Vec<O
 /// What is true of some node that says no.
 #[derive(Default)]
 struct Causes {
-    /// Labels and taints fit.
+    /// It is of the job's kind, and labels and taints fit.
     matches: bool,
     /// So does its size, once it is empty.
     fits: bool,
@@ -226,7 +238,8 @@ struct Causes {
 
 impl Causes {
     fn look_at(&mut self, job: &Job, need: &Resources, node: &Node) {
-        let matches = matches_constraints(&job.spec.constraints, node.labels())
+        let matches = simulates_alike(&job.spec, node.simulates()).is_ok()
+            && matches_constraints(&job.spec.constraints, node.labels())
             && tolerates(&job.spec.tolerations, node.taints());
         let fits = matches && need.fits_in(&node.capacity);
         self.matches |= matches;

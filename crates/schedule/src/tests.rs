@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use paceline_cell::{Cell, Command, CommandBody, Entry, Reply, ReportedRun, ReportedState};
-use paceline_rules::{Constraint, JobSpec, Labels, NodeTerms, Operator, Override, Taint, feasible};
+use paceline_rules::{
+    Constraint, JobSpec, Labels, NodeTerms, Operator, Override, SIMULATED, Simulate, Taint, feasible,
+};
 use paceline_types::{
     AgentInstance, BootId, ExitStatus, JobUid, NodeId, NodeName, Reason, Resources, Revision, TaskIndex,
     TaskState,
@@ -31,6 +33,20 @@ impl World {
     }
 
     fn node(&mut self, number: u8, capacity: Resources, labels: &[(&str, &str)]) -> NodeId {
+        self.node_with(number, capacity, labels, Vec::new())
+    }
+
+    fn virtual_node(&mut self, number: u8, capacity: Resources) -> NodeId {
+        self.node_with(number, capacity, &[], vec![SIMULATED.to_owned()])
+    }
+
+    fn node_with(
+        &mut self,
+        number: u8,
+        capacity: Resources,
+        labels: &[(&str, &str)],
+        capabilities: Vec<String>,
+    ) -> NodeId {
         let name: NodeName = format!("n{number}").parse().expect("a name");
         let labels: Labels =
             labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -40,7 +56,7 @@ impl World {
             boot: BootId([number; 16]),
             capacity,
             labels,
-            capabilities: Vec::new(),
+            capabilities,
         };
         match self.apply(vec![body]).remove(0) {
             Reply::NodeRegistered { node, .. } => node,
@@ -181,6 +197,30 @@ fn constraints_taints_and_drains_keep_tasks_away_and_are_explained() {
 }
 
 #[test]
+fn simulated_jobs_wait_for_nodes_that_simulate_and_real_ones_pass_them_by() {
+    let mut world = World::new();
+    let real_node = world.node(1, Resources::new(1_000, 100), &[]);
+    let simulated = world.submit(JobSpec { simulate: Some(Simulate::lasting(5)), ..job("s", 2, 100) });
+    let mut scheduler = Scheduler::new();
+    assert_eq!(world.place(&mut scheduler), 0);
+    let why = world.why(simulated).expect("waits");
+    assert_eq!(why.reason, Reason::NoNodeMatches);
+    assert_eq!(why.nodes, [(Reason::NodeIsReal, 1)].into());
+    assert!(helps(&world, &job_of(&world, simulated), &why));
+    let virtual_node = world.virtual_node(2, Resources::new(1_000, 100));
+    let real = world.submit(job("r", 20, 100));
+    world.place(&mut scheduler);
+    assert_eq!((world.on_node(simulated, virtual_node), world.on_node(real, real_node)), (2, 10));
+    let why = world.why(real).expect("waits");
+    assert_eq!(why.reason, Reason::NoFreeCapacity);
+    assert_eq!(why.nodes, [(Reason::CpuShort, 1), (Reason::NodeSimulates, 1)].into());
+}
+
+fn job_of(world: &World, uid: JobUid) -> JobSpec {
+    (*world.cell.job(uid).expect("the job").spec).clone()
+}
+
+#[test]
 fn the_change_that_is_named_is_the_smallest() {
     let mut world = World::new();
     let nobody = world.submit(job("nobody", 2, 100));
@@ -219,16 +259,18 @@ fn helps(world: &World, job: &JobSpec, why: &Waiting) -> bool {
     let mut spec = job.clone();
     let mut taints = node.taints().to_vec();
     let mut free = node.capacity.saturating_sub(&node.used);
-    let mut draining = node.draining;
+    let (mut draining, mut simulates) = (node.draining, node.simulates());
     for obstacle in obstacles {
         match obstacle {
             Obstacle::Full { .. } | Obstacle::TooSmall { .. } => free = why.need,
             Obstacle::Draining => draining = false,
             Obstacle::Taint(taint) => taints.retain(|known| known != taint),
             Obstacle::Constraint(term) => spec.constraints.retain(|known| known != term),
+            Obstacle::Real | Obstacle::Simulates => simulates = job.simulate.is_some(),
         }
     }
-    feasible(&spec, &why.need, &NodeTerms { free, draining, taints: &taints, ..node.terms() }).is_ok()
+    feasible(&spec, &why.need, &NodeTerms { free, draining, simulates, taints: &taints, ..node.terms() })
+        .is_ok()
 }
 
 #[test]

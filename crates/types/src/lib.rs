@@ -9,6 +9,7 @@ mod indices;
 mod reason;
 mod resources;
 mod revision;
+mod script;
 mod state;
 
 pub use attempt::{Attempt, AttemptId, FenceToken};
@@ -20,4 +21,5 @@ pub use indices::{IndexRange, IndexSet, ParseIndexError};
 pub use reason::Reason;
 pub use resources::{ParseQuantityError, ResourceKind, Resources, parse_cpu_milli, parse_memory_bytes};
 pub use revision::{EventId, FeatureLevel, Generation, Revision, Term};
+pub use script::{OnStop, Script, ScriptEnd};
 pub use state::{ExitStatus, JobState, TaskState};

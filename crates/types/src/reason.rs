@@ -63,6 +63,12 @@ coded!(
         JobNotActive = 26 "job_not_active",
         /// The node could not start it: no disk space, no process, no cgroup to be had.
         NodeFault = 27 "node_fault",
+        /// The job only pretends to run, and the node runs what it gets.
+        NodeIsReal = 28 "node_is_real",
+        /// The node only pretends to run what it gets, and the job is to run.
+        NodeSimulates = 29 "node_simulates",
+        /// It may run only under a lease, and the lease was over.
+        LeaseEnded = 30 "lease_ended",
     }
 );
 
@@ -99,6 +105,9 @@ impl Reason {
             Self::Unknown => "there is no such job, task, node or shard",
             Self::JobNotActive => "the job has ended or is stopping",
             Self::NodeFault => "the node was not able to start the task, which is not held against it",
+            Self::NodeIsReal => "the job is simulated and the node runs real tasks",
+            Self::NodeSimulates => "the job is a real one and the node only simulates",
+            Self::LeaseEnded => "the lease without which the task must not run was over",
         }
     }
 
@@ -120,7 +129,9 @@ mod tests {
     #[test]
     fn a_command_that_cannot_be_executed_is_a_failure_and_a_node_that_cannot_start_it_is_none() {
         assert!(Reason::LaunchFailed.counts_as_failure());
-        for of_the_node in [Reason::NodeFault, Reason::SupervisorDied, Reason::NodeRebooted] {
+        for of_the_node in
+            [Reason::NodeFault, Reason::SupervisorDied, Reason::NodeRebooted, Reason::LeaseEnded]
+        {
             assert!(!of_the_node.counts_as_failure(), "{of_the_node}");
         }
     }

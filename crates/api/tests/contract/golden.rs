@@ -33,6 +33,13 @@ fn a_specification_is_written_and_read_as_ever() {
     assert_eq!(decode_spec(&unhex(golden)).expect("reads"), fixed::spec());
 }
 
+#[test]
+fn a_simulated_specification_is_written_and_read_as_ever() {
+    let golden = include_str!("../golden/simulated_spec.hex");
+    same_bytes("simulated_spec", golden, &encode_spec(&fixed::simulated_spec()));
+    assert_eq!(decode_spec(&unhex(golden)).expect("reads"), fixed::simulated_spec());
+}
+
 /// Several frames as on a stream: each with its length before it.
 fn stream<W: Message>(frames: impl IntoIterator<Item = W>) -> Vec<u8> {
     frames.into_iter().flat_map(|frame| frame.encode_length_delimited_to_vec()).collect()

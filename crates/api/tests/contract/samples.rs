@@ -8,11 +8,14 @@ use paceline_link::message::{
     AgentMessage, AgentOrder, Desired, Hello, JobBody, LogRequest, MasterMessage, Observed, OrderRun,
     OrderSet, Orders, Report, ReportRun, ShardAddress, ShardList, ShardMessage,
 };
-use paceline_rules::{Constraint, JobKind, JobSpec, Operator, Override, TaskSpec, Toleration};
+use paceline_rules::{
+    Constraint, Failures, JobKind, JobSpec, Kills, LaunchFaults, Operator, Override, RunsMs, Simulate,
+    TaskSpec, Toleration,
+};
 use paceline_types::{
     AgentInstance, Attempt, AttemptId, BootId, ExitStatus, FenceToken, Generation, IndexRange, IndexSet,
-    JobUid, LinkSession, NodeEpoch, NodeId, NodeName, Reason, Resources, Revision, ShardId, ShardName,
-    SpecVersion, TaskIndex, Term,
+    JobUid, LinkSession, NodeEpoch, NodeId, NodeName, OnStop, Reason, Resources, Revision, ShardId,
+    ShardName, SpecVersion, TaskIndex, Term,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -97,26 +100,47 @@ fn template() -> impl Strategy<Value = TaskSpec> {
     )
 }
 
+fn simulate() -> impl Strategy<Value = Simulate> {
+    let share = || of(any::<(u32, u32)>());
+    let on_stop = prop_oneof![Just(OnStop::Ignores), any::<u64>().prop_map(OnStop::EndsAfter)];
+    (any::<(u64, u64, u32, u64)>(), share(), share(), share(), on_stop).prop_map(
+        |((from, to, out_of_memory_permille, output_bytes_per_second), failures, kills, faults, on_stop)| {
+            Simulate {
+                runs: RunsMs { from, to },
+                failures: failures.map(|(permille, exit_code)| Failures { permille, exit_code }),
+                kills: kills.map(|(permille, signal)| Kills { permille, signal }),
+                out_of_memory_permille,
+                on_stop,
+                launch_faults: faults.map(|(permille, times)| LaunchFaults { permille, times }),
+                output_bytes_per_second,
+            }
+        },
+    )
+}
+
 /// Any specification, valid or not: the wire carries all of them.
 pub fn spec() -> impl Strategy<Value = JobSpec> {
     let toleration = (text(), of(text())).prop_map(|(key, value)| Toleration { key, value });
     let words = (text(), text(), template());
     let numbers = any::<(u32, u32, Option<u32>, Option<u32>, Option<u64>)>();
     let lists = (vec(override_of(), 0..3), vec(constraint(), 0..3), vec(toleration, 0..3), pairs());
-    (words, numbers, lists).prop_map(|((name, pool, template), numbers, lists)| JobSpec {
-        name,
-        kind: JobKind::Batch,
-        pool,
-        tasks: numbers.0,
-        template,
-        overrides: lists.0,
-        max_attempts: numbers.1,
-        max_running: numbers.2,
-        max_failed_tasks: numbers.3,
-        replace_after_ms: numbers.4,
-        constraints: lists.1,
-        tolerations: lists.2,
-        labels: lists.3,
+    (words, numbers, lists, of(simulate())).prop_map(|((name, pool, template), numbers, lists, simulate)| {
+        JobSpec {
+            name,
+            kind: JobKind::Batch,
+            pool,
+            tasks: numbers.0,
+            template,
+            overrides: lists.0,
+            max_attempts: numbers.1,
+            max_running: numbers.2,
+            max_failed_tasks: numbers.3,
+            replace_after_ms: numbers.4,
+            constraints: lists.1,
+            tolerations: lists.2,
+            labels: lists.3,
+            simulate,
+        }
     })
 }
 

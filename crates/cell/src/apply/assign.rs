@@ -85,6 +85,7 @@ mod tests {
     use super::*;
     use crate::apply::testing::{Bench, batch};
     use crate::event::Event;
+    use paceline_rules::{JobSpec, Simulate};
 
     #[test]
     fn tasks_are_bound_at_the_attempt_after_the_one_followed() {
@@ -170,5 +171,21 @@ mod tests {
         bench.assign(job, 0, second, "10-19");
         let third = bench.node("o");
         assert_eq!(bench.assign(job, 0, third, "20"), refused(Reason::MaxRunning));
+    }
+
+    #[test]
+    fn what_only_pretends_to_run_goes_to_nodes_that_pretend_and_nothing_else_does() {
+        let mut bench = Bench::new();
+        let real_node = bench.node("n");
+        let virtual_node = bench.virtual_node("v");
+        let real = bench.submit(batch("real", 1));
+        let block = Some(Simulate::lasting(5));
+        let simulated = bench.submit(JobSpec { simulate: block, ..batch("simulated", 1) });
+        let refused = |reason| Reply::Refused(Refusal::Infeasible(reason));
+        assert_eq!(bench.assign(simulated, 0, real_node, "0"), refused(Reason::NodeIsReal));
+        assert_eq!(bench.assign(real, 0, virtual_node, "0"), refused(Reason::NodeSimulates));
+        for (job, node) in [(simulated, virtual_node), (real, real_node)] {
+            assert_eq!(bench.assign(job, 0, node, "0"), Reply::Assigned { attempt: Attempt(1) });
+        }
     }
 }

@@ -25,6 +25,17 @@ pub(crate) fn batch(name: &str, tasks: u32) -> JobSpec {
     JobSpec::batch(name, tasks, &["/bin/true"], Resources::new(100, 10 << 20))
 }
 
+fn registration(name: &str, instance: u8, boot: u8, capacity: Resources, capability: &str) -> CommandBody {
+    CommandBody::RegisterNode {
+        name: name.parse().expect("a name"),
+        instance: AgentInstance([instance; 16]),
+        boot: BootId([boot; 16]),
+        capacity,
+        labels: [("zone".to_owned(), "east".to_owned())].into(),
+        capabilities: vec![capability.to_owned()],
+    }
+}
+
 impl Bench {
     pub(crate) fn new() -> Self {
         Self { cell: Cell::genesis("test"), events: Vec::new(), retired: Vec::new() }
@@ -78,19 +89,21 @@ impl Bench {
         }
     }
 
+    /// The same, but it only pretends to run tasks.
+    pub(crate) fn virtual_node(&mut self, name: &str) -> NodeId {
+        let capacity = Resources::new(1_000, 100 << 20);
+        match self.one(registration(name, 1, 1, capacity, paceline_rules::SIMULATED)) {
+            Reply::NodeRegistered { node, .. } => node,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(crate) fn register(&mut self, name: &str, instance: u8, boot: u8) -> Reply {
         self.register_with(name, instance, boot, Resources::new(1_000, 100 << 20))
     }
 
     pub(crate) fn register_with(&mut self, name: &str, instance: u8, boot: u8, capacity: Resources) -> Reply {
-        self.one(CommandBody::RegisterNode {
-            name: name.parse().expect("a name"),
-            instance: AgentInstance([instance; 16]),
-            boot: BootId([boot; 16]),
-            capacity,
-            labels: [("zone".to_owned(), "east".to_owned())].into(),
-            capabilities: vec!["memory_limit".to_owned()],
-        })
+        self.one(registration(name, instance, boot, capacity, "memory_limit"))
     }
 
     pub(crate) fn assign(&mut self, job: JobUid, follows: u32, node: NodeId, tasks: &str) -> Reply {

@@ -1,8 +1,10 @@
 //! Specifications of jobs.
 
 use paceline_rules::{
-    Constraint, JobKind, JobSpec, Operator, Override, REPLACE_AFTER_MS_DEFAULT, TaskSpec, Toleration,
+    Constraint, Failures, JobKind, JobSpec, Kills, LaunchFaults, Operator, Override,
+    REPLACE_AFTER_MS_DEFAULT, RunsMs, Simulate, TaskSpec, Toleration,
 };
+use paceline_types::OnStop;
 
 use super::values::{index_set, pairs, read_index_set, read_pairs, read_resources, resources};
 use super::{Decoded, present, proto, wrong};
@@ -28,6 +30,7 @@ pub(super) fn spec(spec: &JobSpec) -> proto::JobSpec {
         tolerations: spec.tolerations.iter().map(toleration).collect(),
         labels: pairs(&spec.labels),
         replace_after: replace_after(spec.replace_after_ms),
+        simulate: spec.simulate.as_ref().map(simulate),
     }
 }
 
@@ -53,6 +56,7 @@ pub(super) fn read_spec(spec: proto::JobSpec) -> Decoded<JobSpec> {
             .collect(),
         labels: read_pairs(spec.labels),
         replace_after_ms: spec.replace_after.map_or(Some(REPLACE_AFTER_MS_DEFAULT), |after| after.ms),
+        simulate: spec.simulate.as_ref().map(read_simulate),
     })
 }
 
@@ -82,6 +86,35 @@ fn read_template(task: proto::TaskSpec) -> TaskSpec {
         cpu_limit_milli: task.cpu_limit_milli,
         time_limit_ms: task.time_limit_ms,
         grace_ms: task.grace_ms,
+    }
+}
+
+fn simulate(block: &Simulate) -> proto::Simulate {
+    let share = |permille, value| proto::SimulatedShare { permille, value };
+    proto::Simulate {
+        runs_from_ms: block.runs.from,
+        runs_to_ms: block.runs.to,
+        failures: block.failures.map(|of| share(of.permille, of.exit_code)),
+        kills: block.kills.map(|of| share(of.permille, of.signal)),
+        out_of_memory_permille: block.out_of_memory_permille,
+        stop_ms: match block.on_stop {
+            OnStop::EndsAfter(ms) => Some(ms),
+            OnStop::Ignores => None,
+        },
+        launch_faults: block.launch_faults.map(|of| share(of.permille, of.times)),
+        output_bytes_per_second: block.output_bytes_per_second,
+    }
+}
+
+fn read_simulate(block: &proto::Simulate) -> Simulate {
+    Simulate {
+        runs: RunsMs { from: block.runs_from_ms, to: block.runs_to_ms },
+        failures: block.failures.map(|of| Failures { permille: of.permille, exit_code: of.value }),
+        kills: block.kills.map(|of| Kills { permille: of.permille, signal: of.value }),
+        out_of_memory_permille: block.out_of_memory_permille,
+        on_stop: block.stop_ms.map_or(OnStop::Ignores, OnStop::EndsAfter),
+        launch_faults: block.launch_faults.map(|of| LaunchFaults { permille: of.permille, times: of.value }),
+        output_bytes_per_second: block.output_bytes_per_second,
     }
 }
 

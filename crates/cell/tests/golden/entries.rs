@@ -5,10 +5,13 @@ use std::sync::Arc;
 use paceline_cell::{
     Command, CommandBody, ConfigChange, Entry, JobSelector, ReportedRun, ReportedState, RequestId, Setting,
 };
-use paceline_rules::{Constraint, JobSpec, Operator, Override, Taint, Toleration};
+use paceline_rules::{
+    Constraint, Failures, JobSpec, Kills, LaunchFaults, Operator, Override, RunsMs, Simulate, Taint,
+    Toleration,
+};
 use paceline_types::{
     AgentInstance, Attempt, BootId, ExitStatus, FeatureLevel, Generation, IndexSet, JobUid, NodeEpoch,
-    NodeId, NodeName, Reason, Resources, Revision, ShardName,
+    NodeId, NodeName, OnStop, Reason, Resources, Revision, ShardName,
 };
 
 use crate::golden;
@@ -29,7 +32,7 @@ fn uid(revision: u64, ordinal: u32) -> JobUid {
     JobUid { revision: Revision(revision), ordinal }
 }
 
-/// A specification with every field set.
+/// A specification with every field set that real jobs have.
 pub fn full_spec() -> JobSpec {
     let mut spec = JobSpec::batch("words", 20_000, &["/usr/bin/wc", "-w"], Resources::new(250, 64 << 20));
     spec.template.env = [("LANG".to_owned(), "C".to_owned())].into();
@@ -66,6 +69,23 @@ pub fn full_spec() -> JobSpec {
     ];
     spec.labels = [("team".to_owned(), "search".to_owned())].into();
     spec
+}
+
+/// A specification with every field of a job that only pretends to run.
+fn simulated_spec() -> JobSpec {
+    let block = Simulate {
+        runs: RunsMs { from: 1_000, to: 90_000 },
+        failures: Some(Failures { permille: 20, exit_code: 3 }),
+        kills: Some(Kills { permille: 10, signal: 11 }),
+        out_of_memory_permille: 5,
+        on_stop: OnStop::EndsAfter(200),
+        launch_faults: Some(LaunchFaults { permille: 7, times: 2 }),
+        output_bytes_per_second: 64,
+    };
+    JobSpec {
+        simulate: Some(block),
+        ..JobSpec::batch("pretend", 3, &["/bin/true"], Resources::new(10, 8 << 20))
+    }
 }
 
 fn assign(node: u32, tasks: &str) -> CommandBody {
@@ -185,6 +205,12 @@ fn entries() -> Vec<(&'static str, Entry)> {
     soon.replace_after_ms = Some(2_000);
     let submit = |spec| CommandBody::SubmitJob { spec: Arc::new(spec), submitted_unix_ms: 0 };
     entries.push(("replace_after", entry(vec![submit(never).into(), submit(soon).into()])));
+    let stubborn = Simulate { on_stop: OnStop::Ignores, ..Simulate::lasting(0) };
+    let stubborn = JobSpec { simulate: Some(stubborn), ..simulated_spec() };
+    for (name, spec) in [("submit_simulated", simulated_spec()), ("submit_stubborn", stubborn)] {
+        let body = CommandBody::SubmitJob { spec: Arc::new(spec), submitted_unix_ms: 1_700_000_000_000 };
+        entries.push((name, entry(vec![body.into()])));
+    }
     entries.push(("empty", Entry::default()));
     entries.push(("neighbours", entry(columns.into_iter().map(Command::from).collect())));
     entries.push(("everything", entry(bodies().into_iter().map(asked).collect())));

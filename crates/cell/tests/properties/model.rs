@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use paceline_cell::{Cell, Command, CommandBody, JobSelector, Refusal, Reply, ReportedRun, ReportedState};
-use paceline_rules::{JobSpec, Labels, NodeTerms, feasible};
+use paceline_rules::{JobSpec, Labels, NodeTerms, SIMULATED, feasible};
 use paceline_types::{
     Attempt, IndexSet, JobState, JobUid, NodeEpoch, NodeId, Reason, Resources, TaskIndex, TaskState,
 };
@@ -36,6 +36,7 @@ struct Node {
     draining: bool,
     lost: bool,
     tainted: bool,
+    simulates: bool,
     capacity: Resources,
 }
 
@@ -104,8 +105,9 @@ impl Model {
             }
             (CommandBody::DeleteJob { .. }, Reply::JobDeleted { uid }) => drop(self.jobs.remove(uid)),
             (CommandBody::Retire { jobs }, _) => jobs.iter().for_each(|uid| drop(self.jobs.remove(uid))),
-            (CommandBody::RegisterNode { name, instance, boot, capacity, .. }, _) => {
+            (CommandBody::RegisterNode { name, instance, boot, capacity, capabilities, .. }, _) => {
                 self.register(name.as_str(), instance.0[0], boot.0[0], *capacity);
+                self.node(name.as_str()).simulates = capabilities.iter().any(|word| word == SIMULATED);
             }
             (CommandBody::DrainNode { node }, _) => self.node(node.as_str()).draining = true,
             (CommandBody::ResumeNode { node }, _) => {
@@ -148,8 +150,19 @@ impl Model {
         let Some(node) = self.nodes.get_mut(name) else {
             self.last_node += 1;
             let id = self.last_node;
-            let (replaceable, draining, lost, tainted) = (false, false, false, false);
-            let node = Node { id, epoch: 1, instance, boot, replaceable, draining, lost, tainted, capacity };
+            let (replaceable, draining, lost, tainted, simulates) = (false, false, false, false, false);
+            let node = Node {
+                id,
+                epoch: 1,
+                instance,
+                boot,
+                replaceable,
+                draining,
+                lost,
+                tainted,
+                simulates,
+                capacity,
+            };
             self.nodes.insert(name.to_owned(), node);
             return;
         };
@@ -262,6 +275,7 @@ impl Model {
                 labels: &Labels::new(),
                 taints: &taints,
                 draining: node.draining || node.replaceable || node.lost,
+                simulates: node.simulates,
                 free,
             };
             used = used.checked_add(&need).expect("small");

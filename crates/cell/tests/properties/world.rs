@@ -6,12 +6,15 @@ use paceline_cell::{
     Cell, Command, CommandBody, ConfigChange, Entry, JobSelector, ReportedRun, ReportedState, RequestId,
     Setting,
 };
-use paceline_rules::{JobSpec, Override, Taint};
+use paceline_rules::{JobSpec, Override, SIMULATED, Simulate, Taint};
 use paceline_types::{
     AgentInstance, Attempt, BootId, ExitStatus, Generation, IndexRange, IndexSet, JobUid, NodeEpoch, NodeId,
     Reason, Resources, Revision,
 };
 use proptest::prelude::*;
+
+/// The job and the node of this number are simulated.
+const SIMULATED_ONE: u8 = 3;
 
 /// One step; the numbers choose among what is there.
 #[derive(Clone, Debug)]
@@ -97,6 +100,7 @@ fn body(cell: &Cell, step: &Step) -> CommandBody {
             spec.max_failed_tasks = *max_failed;
             spec.max_running = *max_running;
             spec.replace_after_ms = [Some(10), Some(50), None][usize::from(*name % 3)];
+            spec.simulate = (*name == SIMULATED_ONE).then_some(Simulate::lasting(5));
             let heavy = IndexRange::new(1, 2).filter(|range| range.last() < *tasks);
             let resources = Some(Resources::new(300, 7));
             let over =
@@ -112,7 +116,7 @@ fn body(cell: &Cell, step: &Step) -> CommandBody {
             boot: BootId([*boot; 16]),
             capacity: Resources::new(*cpu, 1_000),
             labels: [("cpu".to_owned(), cpu.to_string())].into(),
-            capabilities: Vec::new(),
+            capabilities: if *node == SIMULATED_ONE { vec![SIMULATED.to_owned()] } else { Vec::new() },
         },
         Step::Operate { node, what } => operate(*node, *what),
         Step::WriteOff { node, silent_ms, slip } => {

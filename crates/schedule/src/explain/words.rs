@@ -25,6 +25,9 @@ impl Waiting {
             }
             Change::Nearest { .. } => {
                 let nodes: u32 = self.nodes.values().sum();
+                if self.nodes.get(&Reason::NodeIsReal) == Some(&nodes) {
+                    return format!("no node simulates: {} real", counted(nodes, "node is", "nodes are"));
+                }
                 format!("{} take it: {}", none_of(nodes), self.by_reason())
             }
         }
@@ -81,6 +84,8 @@ impl Waiting {
                     amounts(capacity, &missing, Round::Down)
                 )
             }
+            Obstacle::Real => "add a node that simulates, or submit it without `simulate`".to_owned(),
+            Obstacle::Simulates => "add a real node, or submit it with `simulate`".to_owned(),
         }
     }
 
@@ -99,6 +104,10 @@ impl Waiting {
                 Reason::MemoryShort => format!("{count} {has} too little free memory"),
                 Reason::TaintNotTolerated => format!("{count} {has} a taint that the job does not tolerate"),
                 Reason::ConstraintUnmet => format!("{count} {does} not meet its constraints"),
+                Reason::NodeIsReal => format!("{count} {does} not simulate"),
+                Reason::NodeSimulates => {
+                    format!("{count} only {}", if count == 1 { "simulates" } else { "simulate" })
+                }
                 other => format!("{count}: {other}"),
             }
         };
@@ -186,6 +195,15 @@ mod tests {
             one.explanation(),
             "the only node of the cell cannot take it: 1 does not meet its constraints"
         );
+        let real = waiting(&[(Reason::NodeIsReal, 2)], nearest(&[Obstacle::Real]));
+        assert_eq!(real.explanation(), "no node simulates: 2 nodes are real");
+        let mixed = waiting(&[(Reason::NodeIsReal, 2), (Reason::CpuShort, 1)], nearest(&[Obstacle::Real]));
+        assert_eq!(
+            mixed.explanation(),
+            "none of 3 nodes can take it: 1 has too little free cpu, 2 do not simulate"
+        );
+        let virtual_one = waiting(&[(Reason::NodeSimulates, 1)], nearest(&[Obstacle::Simulates]));
+        assert_eq!(virtual_one.explanation(), "the only node of the cell cannot take it: 1 only simulates");
         let silent = Waiting { silent: 2, ..waiting(&[(Reason::MemoryShort, 1)], Change::HearNodes) };
         assert_eq!(
             silent.explanation(),
@@ -214,6 +232,8 @@ mod tests {
                 Obstacle::TooSmall { capacity: Resources::new(500, 8 << 20) },
                 "ask for at most cpu 500m, which is all it has, or add a larger node",
             ),
+            (Obstacle::Real, "add a node that simulates, or submit it without `simulate`"),
+            (Obstacle::Simulates, "add a real node, or submit it with `simulate`"),
         ] {
             let words = waiting(&[(Reason::CpuShort, 1)], nearest(&[obstacle])).change_in_words();
             assert_eq!(words, format!("node n2 comes closest: {step}"));

@@ -7,11 +7,14 @@ use paceline_link::message::{
     AgentMessage, AgentOrder, Desired, Hello, JobBody, LogRequest, MasterMessage, Observed, OrderRun,
     OrderSet, Orders, Report, ReportRun, ShardAddress, ShardList, ShardMessage,
 };
-use paceline_rules::{Constraint, JobKind, JobSpec, Operator, Override, TaskSpec, Toleration};
+use paceline_rules::{
+    Constraint, Failures, JobKind, JobSpec, Kills, LaunchFaults, Operator, Override, RunsMs, Simulate,
+    TaskSpec, Toleration,
+};
 use paceline_types::{
     AgentInstance, Attempt, AttemptId, BootId, ExitStatus, FenceToken, Generation, IndexSet, JobUid,
-    LinkSession, NodeEpoch, NodeId, NodeName, Reason, Resources, Revision, ShardId, SpecVersion, TaskIndex,
-    Term,
+    LinkSession, NodeEpoch, NodeId, NodeName, OnStop, Reason, Resources, Revision, ShardId, SpecVersion,
+    TaskIndex, Term,
 };
 
 fn pairs(all: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -77,6 +80,24 @@ pub fn spec() -> JobSpec {
             Toleration { key: "old".to_owned(), value: Some("yes".to_owned()) },
         ],
         labels: pairs(&[("team", "infra")]),
+        simulate: None,
+    }
+}
+
+/// A specification with every field of a job that only pretends to run.
+pub fn simulated_spec() -> JobSpec {
+    let block = Simulate {
+        runs: RunsMs { from: 1_000, to: 90_000 },
+        failures: Some(Failures { permille: 20, exit_code: 3 }),
+        kills: Some(Kills { permille: 10, signal: 11 }),
+        out_of_memory_permille: 5,
+        on_stop: OnStop::EndsAfter(200),
+        launch_faults: Some(LaunchFaults { permille: 7, times: 2 }),
+        output_bytes_per_second: 64,
+    };
+    JobSpec {
+        simulate: Some(block),
+        ..JobSpec::batch("pretend", 3, &["/bin/true"], Resources::new(10, 8 << 20))
     }
 }
 
