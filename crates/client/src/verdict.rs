@@ -5,6 +5,7 @@ use std::io;
 
 use paceline_api::v1::{ErrorCode, ErrorDetail};
 use paceline_api::{detail_of, error_detail};
+use paceline_identity::RETRY_AFTER_MS_HEADER;
 use tonic::{Code, ConnectError, Status};
 
 /// What to do after a try that brought no answer.
@@ -75,6 +76,9 @@ fn judge_transport(status: &Status) -> Verdict {
     if causes.identity {
         return Verdict::Impostor;
     }
+    if let Some(wait_ms) = server_bound(status) {
+        return Verdict::Again { ambiguous: false, elsewhere: false, wait_ms };
+    }
     match status.code() {
         // The authorize layer's answer: see `identity`.
         Code::PermissionDenied => refused(ErrorCode::PermissionDenied),
@@ -85,6 +89,12 @@ fn judge_transport(status: &Status) -> Verdict {
         Code::Unimplemented | Code::Unauthenticated | Code::DataLoss => Verdict::Fatal,
         _ => Verdict::Again { ambiguous: !causes.connect, elsewhere: true, wait_ms: 0 },
     }
+}
+
+/// When to come again, where a bound of the server loop refused the call before any service saw it: see `identity`.
+fn server_bound(status: &Status) -> Option<u64> {
+    let header = status.metadata().get(RETRY_AFTER_MS_HEADER)?;
+    header.to_str().ok()?.parse().ok()
 }
 
 /// What lies below a status of the transport.
@@ -167,6 +177,14 @@ mod tests {
         assert_eq!(judge(&status_from(detail.clone())), Verdict::Redirect { leader: None });
         detail.leader = Some(Leader { name: "m2".into(), api_address: "h:2".into() });
         assert_eq!(judge(&status_from(detail)), Verdict::Redirect { leader: Some("h:2".into()) });
+    }
+
+    #[test]
+    fn a_bound_of_the_server_loop_is_waited_out_and_nothing_was_done() {
+        let mut status = Status::resource_exhausted("user/a has 32768 KiB of requests on their way here");
+        assert!(matches!(judge(&status), Verdict::Refused(_)), "a decoding limit stays what it is");
+        status.metadata_mut().insert(RETRY_AFTER_MS_HEADER, 100.into());
+        assert_eq!(judge(&status), Verdict::Again { ambiguous: false, elsewhere: false, wait_ms: 100 });
     }
 
     #[test]

@@ -14,6 +14,17 @@ pub struct Rule {
     pub rpc: &'static str,
     /// Who may call it.
     pub roles: &'static [Role],
+    /// How its requests come.
+    pub requests: Requests,
+}
+
+/// How the requests of a path come, which decides what bounds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requests {
+    /// Whole, before anything is done: the server loop bounds their time and their bytes.
+    Whole,
+    /// As a stream that may live for months: the service bounds it.
+    Stream,
 }
 
 const PEOPLE: &[Role] = &[User, Operator];
@@ -25,7 +36,11 @@ const LINKED: &[Role] = &[Agent, AgentGroup, Shard];
 const ANYONE: &[Role] = &Role::ALL;
 
 const fn rule(rpc: &'static str, roles: &'static [Role]) -> Rule {
-    Rule { rpc, roles }
+    Rule { rpc, roles, requests: Requests::Whole }
+}
+
+const fn stream(rpc: &'static str, roles: &'static [Role]) -> Rule {
+    Rule { rpc, roles, requests: Requests::Stream }
 }
 
 /// The table. Deny by default: a path that is not listed is refused for every role.
@@ -53,20 +68,20 @@ pub const RULES: &[Rule] = &[
     rule("/paceline.v1.Cell/SetConfig", OPERATORS),
     rule("/paceline.v1.Cell/Snapshot", OPERATORS),
     rule("/paceline.v1.Cell/TransferLeadership", OPERATORS),
-    rule("/paceline.v1.MasterLink/Connect", SHARDS),
-    rule("/paceline.v1.MasterLink/LogStream", SHARDS),
+    stream("/paceline.v1.MasterLink/Connect", SHARDS),
+    stream("/paceline.v1.MasterLink/LogStream", SHARDS),
     rule("/paceline.v1.MasterDirectory/WhereIsMyShard", LINKED),
-    rule("/paceline.v1.AgentLink/Connect", AGENTS),
-    rule("/paceline.v1.AgentLink/LogStream", AGENTS),
+    stream("/paceline.v1.AgentLink/Connect", AGENTS),
+    stream("/paceline.v1.AgentLink/LogStream", AGENTS),
     rule("/paceline.peer.v1.Raft/Handshake", MASTERS),
-    rule("/paceline.peer.v1.Raft/Append", MASTERS),
+    stream("/paceline.peer.v1.Raft/Append", MASTERS),
     rule("/paceline.peer.v1.Raft/Vote", MASTERS),
     rule("/paceline.peer.v1.Raft/Snapshot", MASTERS),
     rule("/paceline.peer.v1.Raft/TransferLeader", MASTERS),
     rule("/grpc.health.v1.Health/Check", ANYONE),
     rule("/grpc.health.v1.Health/Watch", ANYONE),
-    rule("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", PEOPLE),
-    rule("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", PEOPLE),
+    stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", PEOPLE),
+    stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", PEOPLE),
     rule("/healthz", PEOPLE),
     rule("/readyz", PEOPLE),
     rule("/metrics", PEOPLE),
@@ -79,8 +94,13 @@ pub fn allowed(role: Role, path: &str) -> bool {
 
 /// Who may call the path; nobody, if it is not in the table.
 pub fn roles_for(path: &str) -> &'static [Role] {
+    rule_of(path).map_or(&[], |rule| rule.roles)
+}
+
+/// The path's line of the table.
+pub fn rule_of(path: &str) -> Option<&'static Rule> {
     // Some forty short comparisons that mostly end at the length: cheaper than hashing the path.
-    RULES.iter().find(|rule| rule.rpc == path).map_or(&[], |rule| rule.roles)
+    RULES.iter().find(|rule| rule.rpc == path)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The server loop: accept, shake hands, gate, serve, and leave in good order.
 //!
-//! Bounds: so many handshakes at once, so many connections in all and of one peer, a deadline for each
-//! handshake, for the first call and for the farewell; and no connection outlives the certificate that opened
-//! it. A service's own limits (message sizes, streams, queues) are its own.
+//! Bounds: so many handshakes at once, so many connections and bytes of requests in all and of one peer, a deadline for
+//! each handshake, for the first call, for each request and for the farewell; and no connection outlives the
+//! certificate that opened it. A service's own limits (message sizes, streams, queues) are its own.
 
 mod complaints;
 mod connection;
@@ -10,6 +10,7 @@ mod gate;
 mod limits;
 mod mount;
 mod principals;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -24,12 +25,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::listener::{Listener, Pending};
+use crate::per_caller::PerCaller;
 use crate::stream::PeerStream;
 
 use complaints::Complaints;
+use gate::Gate;
 use limits::Limits;
 pub use mount::grpc;
-use principals::Principals;
+use principals::Principal;
+pub use requests::RETRY_AFTER_MS_HEADER;
+use requests::Requests;
 
 /// How often a slow handshake looks whether others wait for its place.
 const CROWD_LOOK: Duration = Duration::from_millis(100);
@@ -75,7 +80,8 @@ async fn serve_within(
         leaving,
         handshakes: Arc::new(Semaphore::new(limits.handshakes_at_once)),
         open: Arc::new(Semaphore::new(limits.connections_at_once)),
-        principals: Arc::new(Principals::default()),
+        seats: PerCaller::new(limits.connections_per_principal, limits.connections_at_once),
+        requests: PerCaller::new(limits.request_bytes_per_principal, limits.request_bytes_at_once),
         complaints: Arc::new(Complaints::default()),
         connections: JoinSet::new(),
     };
@@ -92,7 +98,9 @@ struct Server<L> {
     leaving: watch::Receiver<bool>,
     handshakes: Arc<Semaphore>,
     open: Arc<Semaphore>,
-    principals: Arc<Principals>,
+    /// Connections by principal.
+    seats: PerCaller<Principal>,
+    requests: Requests,
     complaints: Arc<Complaints>,
     connections: JoinSet<()>,
 }
@@ -145,7 +153,8 @@ impl<L: Listener> Server<L> {
             place,
             limits: self.limits,
             handshakes: Arc::clone(&self.handshakes),
-            principals: Arc::clone(&self.principals),
+            seats: self.seats.clone(),
+            requests: self.requests.clone(),
             router: self.router.clone(),
             leaving: self.leaving.clone(),
             complaints: Arc::clone(&self.complaints),
@@ -186,7 +195,8 @@ struct Attendance {
     place: Place,
     limits: Limits,
     handshakes: Arc<Semaphore>,
-    principals: Arc<Principals>,
+    seats: PerCaller<Principal>,
+    requests: Requests,
     router: Router,
     leaving: watch::Receiver<bool>,
     complaints: Arc<Complaints>,
@@ -206,11 +216,14 @@ impl Attendance {
             Ok(stream) => stream,
             Err(error) => return self.complaints.handshake(remote, &error),
         };
-        let limit = principals::share(stream.peer(), &self.limits);
-        let Some(_seat) = self.principals.sit(stream.peer(), limit) else {
-            return self.complaints.too_many_of_one(stream.peer(), limit);
+        let peer = stream.peer().clone();
+        let principal = Principal::from(peer.principal());
+        let most = principals::connections(&peer, &self.limits);
+        let Ok(_seat) = self.seats.take_within(principal.clone(), 1, most) else {
+            return self.complaints.too_many_of_one(&principal, most);
         };
-        connection::run(stream, self.router, self.leaving, self.complaints, self.limits).await;
+        let gate = Gate::new(peer, principal, self.router, self.complaints, self.requests, self.limits);
+        connection::run(stream, gate, self.leaving, self.limits).await;
     }
 }
 

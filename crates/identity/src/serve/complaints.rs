@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::peer::PeerIdentity;
-
 /// At most one line of a kind in this time; what was left out is counted on the next.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -18,6 +16,7 @@ pub(super) struct Complaints {
     shares: Throttle,
     accepts: Throttle,
     calls: Throttle,
+    bytes: Throttle,
 }
 
 impl Complaints {
@@ -36,9 +35,16 @@ impl Complaints {
     }
 
     /// One peer has as many connections as one peer may have.
-    pub(super) fn too_many_of_one(&self, peer: &PeerIdentity, limit: usize) {
+    pub(super) fn too_many_of_one(&self, principal: &str, limit: usize) {
         if let Some(unsaid) = self.shares.may_speak(Instant::now()) {
-            tracing::warn!(peer = peer.principal(), limit, unsaid, "connection closed: too many of one peer");
+            tracing::warn!(peer = principal, limit, unsaid, "connection closed: too many of one peer");
+        }
+    }
+
+    /// A call met a bound on the bytes of requests.
+    pub(super) fn too_much(&self, path: &str, why: &str) {
+        if let Some(unsaid) = self.bytes.may_speak(Instant::now()) {
+            tracing::warn!(path, why, unsaid, "call refused");
         }
     }
 
@@ -50,9 +56,9 @@ impl Complaints {
     }
 
     /// A known peer asked for what its role may not have.
-    pub(super) fn call(&self, peer: &PeerIdentity, path: &str) {
+    pub(super) fn call(&self, principal: &str, path: &str) {
         if let Some(unsaid) = self.calls.may_speak(Instant::now()) {
-            tracing::warn!(peer = peer.principal(), path, unsaid, "call refused");
+            tracing::warn!(peer = principal, path, unsaid, "call refused");
         }
     }
 }

@@ -1,16 +1,13 @@
 //! HTTP on one authenticated stream.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::watch;
 
-use super::complaints::Complaints;
 use super::gate::Gate;
 use super::limits::Limits;
 use super::told_to_leave;
@@ -35,16 +32,8 @@ const HTTP1_HEAD_DEADLINE: Duration = Duration::from_secs(75);
 const CLOCK_LOOK: Duration = Duration::from_secs(3_600);
 
 /// Serves until the peer leaves or its certificate ends, or until we do and its last call has ended.
-pub(super) async fn run(
-    stream: PeerStream,
-    router: Router,
-    mut leaving: watch::Receiver<bool>,
-    complaints: Arc<Complaints>,
-    limits: Limits,
-) {
-    let peer = stream.peer().clone();
-    let (principal, not_after_unix) = (peer.principal(), peer.not_after_unix);
-    let gate = Gate::new(peer, router, complaints);
+pub(super) async fn run(stream: PeerStream, gate: Gate, mut leaving: watch::Receiver<bool>, limits: Limits) {
+    let (principal, not_after_unix) = (stream.peer().principal(), stream.peer().not_after_unix);
     let called = gate.called();
     let builder = builder();
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), gate));

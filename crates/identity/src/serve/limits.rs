@@ -11,6 +11,9 @@ pub(super) struct Limits {
     pub(super) connections_at_once: usize,
     pub(super) connections_per_principal: usize,
     pub(super) first_call_deadline: Duration,
+    pub(super) request_deadline: Duration,
+    pub(super) request_bytes_per_principal: usize,
+    pub(super) request_bytes_at_once: usize,
     pub(super) farewell_deadline: Duration,
     pub(super) accept_pause: Duration,
     pub(super) accept_failures_max: u32,
@@ -24,6 +27,9 @@ impl Limits {
         connections_at_once: CONNECTIONS_AT_ONCE,
         connections_per_principal: CONNECTIONS_PER_PRINCIPAL,
         first_call_deadline: FIRST_CALL_DEADLINE,
+        request_deadline: REQUEST_DEADLINE,
+        request_bytes_per_principal: REQUEST_BYTES_PER_PRINCIPAL,
+        request_bytes_at_once: REQUEST_BYTES_AT_ONCE,
         farewell_deadline: FAREWELL_DEADLINE,
         accept_pause: ACCEPT_PAUSE,
         accept_failures_max: ACCEPT_FAILURES_MAX,
@@ -48,6 +54,13 @@ const CONNECTIONS_PER_PRINCIPAL: usize = 1024;
 /// How long a connection may stay open before its first call: as long as a quiet HTTP/1.1 client is kept. It
 /// frees what broke off after the handshake, which no keepalive probes yet.
 const FIRST_CALL_DEADLINE: Duration = Duration::from_secs(75);
+/// How long the request of a call may take to be whole, streams aside: the largest, of 4 MiB, needs 4 Mbit/s for it.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of one certificate's requests that are on their way: eight of the largest, or two thousand small ones at the
+/// least that each counts. It is more than one caller may have on its way into the log.
+const REQUEST_BYTES_PER_PRINCIPAL: usize = 32 << 20;
+/// Bytes of all requests on their way, which a master and its neighbours on a machine can spare.
+const REQUEST_BYTES_AT_ONCE: usize = 256 << 20;
 /// How long calls in progress may take to end after the shutdown has begun.
 const FAREWELL_DEADLINE: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (mostly: out of file descriptors), so that it does not spin.

@@ -20,6 +20,9 @@ const SMALL: Limits = Limits {
     connections_at_once: 4,
     connections_per_principal: 4,
     first_call_deadline: Duration::from_secs(3_600),
+    request_deadline: Duration::from_secs(3_600),
+    request_bytes_per_principal: 3 * requests::CALL_BYTES,
+    request_bytes_at_once: 4 * requests::CALL_BYTES,
     farewell_deadline: Duration::from_millis(50),
     accept_pause: Duration::from_millis(1),
     accept_failures_max: 3,
@@ -28,6 +31,8 @@ const SMALL: Limits = Limits {
 /// A client's end of a connection, and whether it ever shakes hands.
 enum Arrival {
     Shakes(DuplexStream),
+    /// As a certain peer.
+    ShakesAs(DuplexStream, Role, &'static str),
     Stalls(DuplexStream),
     /// As a peer whose certificate ended long ago: it was good when the handshake began.
     HasEnded(DuplexStream),
@@ -50,6 +55,10 @@ impl Listener for MemoryListener {
                 Some(Arrival::Shakes(bytes)) => {
                     Ok(Pending::new(remote, async { Ok(PeerStream::new(bytes, user())) }))
                 }
+                Some(Arrival::ShakesAs(bytes, role, name)) => Ok(Pending::new(remote, async move {
+                    let peer = PeerIdentity { role, name: name.to_owned(), ..user() };
+                    Ok(PeerStream::new(bytes, peer))
+                })),
                 Some(Arrival::Stalls(bytes)) => Ok(Pending::new(remote, async {
                     let _held = bytes;
                     std::future::pending().await
@@ -248,4 +257,149 @@ async fn a_machine_that_is_out_of_file_descriptors_does_not_end_the_server() {
     }
     let (answer, _) = ask(server.arrive(Arrival::Shakes).await, false).await;
     assert_eq!(answer, "HTTP/1.1 200 OK");
+}
+
+const SUBMIT: &str = "/paceline.v1.Jobs/Submit";
+const CONNECT: &str = "/paceline.v1.AgentLink/Connect";
+
+/// Answers once the whole request is there.
+fn reading() -> Router {
+    let read = || axum::routing::post(async |body: axum::body::Bytes| format!("{} bytes\n", body.len()));
+    Router::new().route(SUBMIT, read()).route(CONNECT, read())
+}
+
+/// Begins a request of so many bytes, and sends the first of them.
+async fn begin(mut stream: DuplexStream, path: &str, bytes: usize, first: usize) -> DuplexStream {
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    send(&mut stream, first).await;
+    stream
+}
+
+async fn send(stream: &mut DuplexStream, bytes: usize) {
+    // Whoever is refused on the way need not take the rest.
+    let _ = stream.write_all(&vec![b'x'; bytes]).await;
+}
+
+async fn answer(mut stream: DuplexStream) -> String {
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text).await;
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_whole_at_its_deadline_is_refused_and_forgotten() {
+    let limits = Limits { request_deadline: Duration::from_millis(30), ..SMALL };
+    let server = TestServer::start_within(limits, reading());
+    for first in [0, 7] {
+        let parked = begin(server.arrive(Arrival::Shakes).await, SUBMIT, 100, first).await;
+        let refused = answer(parked).await;
+        assert!(refused.contains("the request was not whole within 30 ms"), "{refused}");
+    }
+    let mut trickling = begin(server.arrive(Arrival::Shakes).await, SUBMIT, 10_000, 1).await;
+    let mut sent = 1;
+    while sent < 10_000 && trickling.write_all(b"x").await.is_ok() {
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(sent < 10_000, "the body went on for as long as it liked");
+    let whole = begin(server.arrive(Arrival::Shakes).await, SUBMIT, 100, 100).await;
+    assert!(answer(whole).await.ends_with("100 bytes\n"));
+}
+
+#[tokio::test]
+async fn a_stream_takes_its_time() {
+    let limits = Limits { request_deadline: Duration::from_millis(10), ..SMALL };
+    let server = TestServer::start_within(limits, reading());
+    let agent = |bytes| Arrival::ShakesAs(bytes, Role::Agent, "n1");
+    let bytes = 2 * SMALL.request_bytes_at_once;
+    let mut stream = begin(server.arrive(agent).await, CONNECT, bytes, 10).await;
+    for part in [bytes / 2, bytes - bytes / 2 - 10] {
+        tokio::time::sleep(3 * limits.request_deadline).await;
+        send(&mut stream, part).await;
+    }
+    let served = answer(stream).await;
+    assert!(served.ends_with(&format!("{bytes} bytes\n")), "{served}");
+}
+
+#[tokio::test]
+async fn bodies_that_one_caller_parks_are_bounded_and_leave_room_for_others() {
+    let server = TestServer::start(reading());
+    let half = SMALL.request_bytes_per_principal / 2;
+    let mut parked = Vec::new();
+    for _ in 0..2 {
+        parked.push(begin(server.arrive(Arrival::Shakes).await, SUBMIT, half + 1, half).await);
+    }
+    // The server takes in what was sent at its own pace.
+    loop {
+        let small = begin(server.arrive(Arrival::Shakes).await, SUBMIT, 1, 1).await;
+        let refused = answer(small).await;
+        if refused.starts_with("HTTP/1.1 429") {
+            assert!(refused.contains("user/ada has 48 KiB of requests on their way here"), "{refused}");
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let other = |bytes| Arrival::ShakesAs(bytes, Role::User, "bob");
+    let served = answer(begin(server.arrive(other).await, SUBMIT, 1, 1).await).await;
+    assert!(served.ends_with("1 bytes\n"), "{served}");
+    // A piece more than the bound is not kept either.
+    send(&mut parked[0], 1).await;
+    let refused = answer(parked.remove(0)).await;
+    assert!(refused.contains("48 KiB are allowed"), "{refused}");
+    send(&mut parked[0], 1).await;
+    assert!(answer(parked.remove(0)).await.ends_with(&format!("{} bytes\n", half + 1)));
+}
+
+#[tokio::test]
+async fn a_late_body_is_a_status_with_its_code_for_grpc() {
+    let limits = Limits { request_deadline: Duration::from_millis(5), ..SMALL };
+    let error = first_error(&limits, vec![]).await;
+    assert_eq!(error.code(), tonic::Code::DeadlineExceeded);
+    assert!(error.message().contains("nothing was done"), "{error}");
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_bound_is_a_status_that_says_when_to_come_again() {
+    let error = first_error(&SMALL, vec![1, SMALL.request_bytes_per_principal]).await;
+    assert_eq!(error.code(), tonic::Code::ResourceExhausted);
+    assert_eq!(error.metadata().get(RETRY_AFTER_MS_HEADER).unwrap(), "100");
+}
+
+/// A body of these pieces that never ends.
+struct Endless(std::vec::IntoIter<usize>);
+
+impl hyper::body::Body for Endless {
+    type Data = hyper::body::Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, io::Error>>> {
+        match self.0.next() {
+            Some(bytes) => {
+                std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(vec![b'x'; bytes].into()))))
+            }
+            None => std::task::Poll::Pending,
+        }
+    }
+}
+
+/// What tonic makes of the error that ends such a body.
+async fn first_error(limits: &Limits, pieces: Vec<usize>) -> tonic::Status {
+    let all = PerCaller::new(limits.request_bytes_per_principal, limits.request_bytes_at_once);
+    let principal = Principal::from("user/ada");
+    let call = requests::begin(&all, &principal, limits.request_bytes_per_principal).unwrap();
+    let body = requests::Bounded::new(Endless(pieces.into_iter()), call, principal, limits);
+    let mut body = axum::body::Body::new(body);
+    loop {
+        let next = |context: &mut std::task::Context<'_>| {
+            hyper::body::Body::poll_frame(std::pin::Pin::new(&mut body), context)
+        };
+        if let Err(error) = std::future::poll_fn(next).await.expect("it never ends") {
+            return tonic::Status::from_error(error.into());
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use paceline_identity::{RULES, Role, Rule};
+use paceline_identity::{RULES, Requests, Role, Rule};
 
 use crate::descriptors;
 
@@ -116,6 +116,16 @@ fn differences(page: &Page, rules: &[Rule], calls: &BTreeSet<String>) -> Vec<Str
 fn page_table_and_descriptors_say_the_same() {
     let found = differences(&page(), RULES, &descriptors::calls());
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn requests_come_as_streams_exactly_where_the_descriptors_say_so() {
+    let streams: BTreeSet<String> = RULES
+        .iter()
+        .filter(|rule| rule.requests == Requests::Stream)
+        .map(|rule| rule.rpc.to_owned())
+        .collect();
+    assert_eq!(streams, descriptors::streams());
 }
 
 #[test]
