@@ -27,7 +27,7 @@ use paceline_api::v1::nodes_server::NodesServer;
 use paceline_api::v1::shards_server::ShardsServer;
 use paceline_cell::{CommandBody, Reply};
 use paceline_identity::{Credentials, grpc};
-use paceline_replica::Replica;
+use paceline_replica::{Execution, Replica};
 use paceline_types::Revision;
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -79,6 +79,8 @@ pub(crate) struct Services {
     pub watchers: Watchers,
     /// What the hub heard last, for explanations.
     pub heard: Heard,
+    /// Where work that takes its time runs.
+    pub execution: Execution,
 }
 
 impl Services {

@@ -31,4 +31,4 @@ mod standard;
 
 pub use config::{Founder, LogBudget, MasterConfig};
 pub use paceline_replica::Timings;
-pub use run::{MasterError, MasterParts, run};
+pub use run::{MasterError, MasterParts, Surroundings, run, run_in};

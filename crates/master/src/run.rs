@@ -10,7 +10,8 @@ use axum::Router;
 use paceline_cell::Cell;
 use paceline_identity::{Connector, Credentials, Listener, ServeError, serve};
 use paceline_replica::{
-    Disk, DiskError, History, InitializeError, OpenError, Replica, ReplicaConfig, ReplicaStatus, ServerRole,
+    Disk, DiskError, Execution, FatalHandler, History, InitializeError, OpenError, Replica, ReplicaConfig,
+    ReplicaStatus, ServerRole,
 };
 use paceline_telemetry::{Check, Health, Metrics, Probe, http_routes, serve_loopback_health};
 use paceline_types::TaskState;
@@ -57,6 +58,15 @@ pub struct MasterParts<L> {
     pub credentials: Arc<Credentials>,
 }
 
+/// What a master takes from the process around it.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Where owner loops and blocking work run.
+    pub execution: Execution,
+    /// What a disk or a state that can no longer be trusted leads to.
+    pub fatal: FatalHandler,
+}
+
 /// Why a master ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterError {
@@ -95,6 +105,20 @@ pub async fn run<L: Listener>(
     parts: MasterParts<L>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), MasterError> {
+    run_in(Surroundings::default(), config, parts, shutdown).await
+}
+
+/// [`run`] in other surroundings than a process of its own: the simulation.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in<L: Listener>(
+    surroundings: Surroundings,
+    config: MasterConfig,
+    parts: MasterParts<L>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), MasterError> {
+    let execution = surroundings.execution;
     let (disk, store) = (parts.disk.clone(), parts.history.clone());
     let cell = Cell::genesis(&config.cell);
     let published = Arc::new(Published::new(cell.clone()));
@@ -105,6 +129,7 @@ pub async fn run<L: Listener>(
     options.timings = config.timings;
     options.snapshot_after_log_bytes = config.log.snapshot_after_bytes;
     options.log_tail_bytes = config.log.tail_bytes;
+    (options.execution, options.fatal) = (execution, surroundings.fatal);
     let (retiring, history) = history::start(store.clone(), options.execution, options.fatal.clone())?;
     let machine = Machine::new(cell, published.clone(), metrics.clone(), retiring, options.fatal.clone());
     let replica = Replica::open(options, parts.disk, parts.history, machine, peers).await?;
@@ -138,6 +163,7 @@ pub async fn run<L: Listener>(
         log_readers: Readers::default(),
         watchers: Watchers::default(),
         heard: Heard::default(),
+        execution,
     };
     let reflection_failed =
         |error: tonic_reflection::server::Error| MasterError::Reflection(error.to_string());
@@ -190,6 +216,7 @@ pub async fn run<L: Listener>(
         disk: disk.clone(),
         disk_ready,
         room,
+        execution,
     };
     let observing = tokio::spawn(observer.run());
     tracing::info!(cell = %config.cell, master = %config.name, api = %config.api_address, "serving");
@@ -221,14 +248,14 @@ pub async fn run<L: Listener>(
     (*replica).clone().shutdown().await;
     while tasks.join_next().await.is_some() {}
     drop(replica);
-    close(disk).await;
-    close(store).await;
+    close(disk, execution).await;
+    close(store, execution).await;
     outcome
 }
 
 /// Closes the disk, once nobody else holds it: the process, or the next master in it, must not meet a database that
 /// is being closed on some other thread.
-async fn close<D: ?Sized + Send + Sync + 'static>(disk: Arc<D>) {
+async fn close<D: ?Sized + Send + Sync + 'static>(disk: Arc<D>, execution: Execution) {
     let released = async {
         while Arc::strong_count(&disk) > 1 {
             sleep(RELEASE_LOOK).await;
@@ -238,7 +265,7 @@ async fn close<D: ?Sized + Send + Sync + 'static>(disk: Arc<D>) {
         tracing::warn!("the disk is still in use {RELEASE:?} after the end");
     }
     // A panic in closing is reported by the thread itself; there is nothing left to do about it.
-    let _ = tokio::task::spawn_blocking(move || drop(disk)).await;
+    let _ = execution.blocking(move || drop(disk)).await;
 }
 
 /// Why Raft died in this process.
@@ -285,6 +312,7 @@ struct Observer {
     disk: Arc<dyn Disk>,
     disk_ready: Check,
     room: Arc<Room>,
+    execution: Execution,
 }
 
 impl Observer {
@@ -342,15 +370,15 @@ impl Observer {
     /// A filesystem may take its time to answer, so it is asked on a thread of its own.
     async fn look_at_disk(&self) {
         let disk = self.disk.clone();
-        match tokio::task::spawn_blocking(move || disk.free_bytes()).await {
-            Ok(Ok(Some(free_bytes))) => {
+        match self.execution.blocking(move || disk.free_bytes()).await {
+            Some(Ok(Some(free_bytes))) => {
                 self.metrics.disk.free_bytes.set_u64(free_bytes);
                 self.room.observe(free_bytes);
             }
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the room on the disk is not known"),
+            Some(Ok(None)) => {}
+            Some(Err(error)) => tracing::warn!(%error, "the room on the disk is not known"),
             // Only a runtime that ends refuses a blocking call.
-            Err(_) => return,
+            None => return,
         }
         let full = self.room.check();
         self.metrics.disk.nearly_full.set(i64::from(full.is_err()));

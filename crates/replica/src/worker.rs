@@ -62,17 +62,16 @@ pub fn start<O: Owner>(
     }
 }
 
-/// Runs blocking work away from the async workers and waits for it. `None` if it panicked.
-pub async fn blocking<T: Send + 'static>(
-    execution: Execution,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    match execution {
-        Execution::Threads => {
-            let (done, result) = oneshot::channel();
-            tokio::task::spawn_blocking(move || done.send(work()).ok());
-            result.await.ok()
+impl Execution {
+    /// Runs blocking work away from the async workers and waits for it. `None` if it panicked, or if the runtime ends.
+    pub async fn blocking<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        match self {
+            Self::Threads => {
+                let (done, result) = oneshot::channel();
+                tokio::task::spawn_blocking(move || done.send(work()).ok());
+                result.await.ok()
+            }
+            Self::Tasks => Some(work()),
         }
-        Execution::Tasks => Some(work()),
     }
 }

@@ -9,7 +9,7 @@ use paceline_api::v1::cell_server::Cell as CellApi;
 use paceline_api::{status_from, v1};
 use paceline_cell::{Cell, CommandBody, ConfigChange, Setting};
 use paceline_link::Liveness;
-use paceline_replica::{ReplicaStatus, ServerRole};
+use paceline_replica::{Execution, ReplicaStatus, ServerRole};
 use paceline_rules::Violation;
 use paceline_types::{JobState, Revision, TaskState};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -130,8 +130,9 @@ impl CellApi for CellService {
             }));
         };
         let (sender, receiver) = mpsc::channel(WAITING_PIECES);
+        let execution = self.services.execution;
         tokio::spawn(async move {
-            send_pieces(view, sender).await;
+            send_pieces(execution, view, sender).await;
             drop(place);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -188,9 +189,10 @@ impl CellService {
             return Ok(known);
         }
         let asked = view.clone();
-        let failed =
-            |error: tokio::task::JoinError| refuse::plain(v1::ErrorCode::Internal, error.to_string());
-        let digest = tokio::task::spawn_blocking(move || asked.digest()).await.map_err(failed)?;
+        let digest = self.services.execution.blocking(move || asked.digest()).await;
+        let digest = digest.ok_or_else(|| {
+            refuse::plain(v1::ErrorCode::Internal, "the digest was not computed to its end")
+        })?;
         let known = Known { revision, digest, at: Instant::now() };
         *last = Some(known);
         Ok(known)
@@ -267,19 +269,23 @@ fn answers(silence: Option<Duration>) -> bool {
 
 /// Encodes on threads of its own, one piece at a time: a large state would hold up a worker. Ends when the reader goes
 /// or stops reading.
-async fn send_pieces(view: Arc<Cell>, sender: mpsc::Sender<Result<v1::SnapshotReply, Status>>) {
+async fn send_pieces(
+    execution: Execution,
+    view: Arc<Cell>,
+    sender: mpsc::Sender<Result<v1::SnapshotReply, Status>>,
+) {
     let revision = view.revision().0;
     let mut chunks = view.snapshot_chunks();
     let mut next = chunks.next();
     let mut piece = 0;
     while let Some(data) = next {
         let view = view.clone();
-        let encoded = tokio::task::spawn_blocking(move || {
+        let encoded = execution.blocking(move || {
             let following = chunks.next();
             let digest = following.is_none().then(|| view.digest());
             (chunks, following, digest)
         });
-        let Ok((rest, following, digest)) = encoded.await else { return };
+        let Some((rest, following, digest)) = encoded.await else { return };
         (chunks, next) = (rest, following);
         let end = digest.map(|digest| v1::SnapshotEnd { digest: digest.to_vec().into(), pieces: piece + 1 });
         let reply = v1::SnapshotReply { revision, piece, data, end };

@@ -33,7 +33,7 @@ use crate::config::SNAPSHOT_TRANSFER_CHUNK_BYTES;
 use crate::disk::DiskError;
 use crate::snapshot::TransferError;
 use crate::wire::proto;
-use crate::worker::{self, Execution};
+use crate::worker::Execution;
 
 /// Rows of one message: of the smallest ones, what a megabyte holds.
 const ROWS_PER_MESSAGE: usize = 4_096;
@@ -79,7 +79,7 @@ impl Shipment {
         }
         let HistorySource { history, execution } = self.source.clone();
         let (after, upto) = (self.after.clone(), self.upto);
-        let read = worker::blocking(execution, move || read(history.as_ref(), &after, upto)).await;
+        let read = execution.blocking(move || read(history.as_ref(), &after, upto)).await;
         let failed = || DiskError::new("read", "the history", "reading it panicked");
         let (mut rows, oldest) = read.ok_or_else(failed)??;
         let Some(last) = rows.last() else {

@@ -16,7 +16,6 @@ use super::frame;
 use crate::config::REPLICATION_BUDGET_BYTES;
 use crate::disk::Space;
 use crate::raft::{Entry, TypeConfig, Vote};
-use crate::worker;
 
 /// The applier reads committed entries in portions of this size, so that a long replay never sits in memory at once.
 const APPLY_READ_BYTES: usize = 4 * 1024 * 1024;
@@ -40,7 +39,10 @@ impl LogReader {
             let shared = self.shared.clone();
             let range = plan.from_disk;
             let work = move || read_disk(&shared, range, budget);
-            budget = worker::blocking(self.shared.execution, work)
+            budget = self
+                .shared
+                .execution
+                .blocking(work)
                 .await
                 .ok_or_else(|| io::Error::other("reading the log panicked"))??;
         }

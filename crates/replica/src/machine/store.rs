@@ -14,7 +14,7 @@ use crate::fatal::FatalHandler;
 use crate::log::LogView;
 use crate::raft::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::snapshot::{SnapshotError, SnapshotFile, SnapshotFolder};
-use crate::worker::{self, Execution};
+use crate::worker::Execution;
 
 /// One batch of applies: the view is published at least this often, and a burst of small entries is published once.
 const APPLY_BATCH: usize = 1024;
@@ -47,7 +47,7 @@ async fn with_folder<T: Send + 'static>(
     fatal: &FatalHandler,
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
 ) -> io::Result<T> {
-    let done = worker::blocking(execution, work).await;
+    let done = execution.blocking(work).await;
     let done = done.ok_or_else(|| io::Error::other("work on a snapshot panicked"))?;
     if let Err(SnapshotError::Disk(error)) = &done {
         fatal.call(&format!("a snapshot cannot be read or written: {error}"));

@@ -17,7 +17,7 @@ use crate::member::Member;
 use crate::raft::{LogId, Raft, Snapshot, TypeConfig};
 use crate::snapshot::{Incoming, SnapshotFolder, TransferError};
 use crate::wire::{self, Malformed, proto};
-use crate::worker::{self, Execution};
+use crate::worker::Execution;
 
 /// Why a peer's request was not served.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -164,7 +164,7 @@ impl PeerHandler {
         step: impl FnOnce(&mut Incoming) -> Result<(u64, u64), TransferError> + Send + 'static,
     ) -> Handled<proto::SnapshotResponse> {
         let incoming = self.incoming.clone();
-        let received = worker::blocking(self.execution, move || step(&mut incoming.lock())).await;
+        let received = self.execution.blocking(move || step(&mut incoming.lock())).await;
         let received = received.ok_or_else(|| stopped("receiving a snapshot panicked"))?;
         if let Err(TransferError::Disk(error)) = &received {
             // What the disk holds after a failed write or sync is not known, and the history is believed later.
@@ -183,7 +183,7 @@ impl PeerHandler {
         let received_bytes = key.length_bytes;
         let incoming = self.incoming.clone();
         let finish = move || incoming.lock().finish(&key);
-        let file = worker::blocking(self.execution, finish).await;
+        let file = self.execution.blocking(finish).await;
         let file = file.ok_or_else(|| stopped("checking a snapshot panicked"))??;
         let snapshot = Snapshot { meta: file.meta().clone(), snapshot: Arc::new(file) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;

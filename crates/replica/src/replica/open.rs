@@ -18,7 +18,6 @@ use crate::machine::{MachineHandle, MachineStore, StateMachine};
 use crate::peer::{GrpcTransport, Me, NetworkFactory, PeerHandler, PeerTransport};
 use crate::raft::Raft;
 use crate::snapshot::SnapshotFolder;
-use crate::worker;
 
 /// The log is replayed in portions of this size.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
@@ -106,7 +105,7 @@ async fn open_disk(
     let (memory_tail_bytes, execution) = (config.memory_tail_bytes, config.execution);
     let fatal = config.fatal.clone();
     let runtime = tokio::runtime::Handle::current();
-    let opened = worker::blocking(execution, move || {
+    let opened = execution.blocking(move || {
         let _runtime = runtime.enter();
         // The log first: it knows whose disk this is.
         let options = LogOptions { identity, memory_tail_bytes, any_first_index: false, execution, fatal };

@@ -1,0 +1,134 @@
+//! One seed of the whole cell: the safety phase with its faults, then healing, then the audit.
+
+use anyhow::Result;
+use paceline_identity::Role;
+
+use crate::audit::Auditor;
+use crate::clock;
+use crate::draw::Draw;
+use crate::ledger::Ledger;
+use crate::plan::{Fault, Plan, Target};
+use crate::trace::Trace;
+use crate::workload::{ClientSeat, Script};
+use crate::world::World;
+
+/// Clients that are still busy this long after the safety phase was to end are stuck: a call takes 20 seconds at most.
+const CLIENTS_OVERDUE_MS: u64 = 600_000;
+/// The audit gives up by itself before this.
+const AUDIT_OVERDUE_MS: u64 = 1_200_000;
+
+/// Runs a plan from beginning to end. What is wrong stands in the trace.
+///
+/// # Errors
+/// The simulation itself failed.
+pub fn run(seed: u64, plan: &Plan, trace: &Trace) -> Result<()> {
+    let mut run = Run::new(seed, plan, trace)?;
+    run.safety()?;
+    run.world.heal(&plan.shape);
+    run.audit()
+}
+
+struct Run<'p> {
+    plan: &'p Plan,
+    trace: Trace,
+    world: World,
+    ledger: Ledger,
+    draw: Draw,
+}
+
+impl<'p> Run<'p> {
+    fn new(seed: u64, plan: &'p Plan, trace: &Trace) -> Result<Self> {
+        let world = World::new(seed, &plan.shape, trace)?;
+        let draw = Draw::new(seed).part("clients");
+        let mut run = Self { plan, trace: trace.clone(), world, ledger: Ledger::default(), draw };
+        for (name, script) in plan.shape.client_names().into_iter().zip(&plan.scripts) {
+            let seat = run.client(&name, script.clone());
+            run.world.add_client(&name, move || seat.clone().live());
+        }
+        Ok(run)
+    }
+
+    fn client(&mut self, name: &str, script: Script) -> ClientSeat {
+        ClientSeat {
+            name: name.to_owned(),
+            identity: self.world.keys().injected(Role::Operator, name),
+            id: self.draw.bytes(),
+            masters: self.plan.shape.master_names(),
+            script,
+            ledger: self.ledger.clone(),
+            trace: self.trace.clone(),
+        }
+    }
+
+    /// Faults strike while clients work.
+    fn safety(&mut self) -> Result<()> {
+        let mut faults = self.plan.faults.clone();
+        faults.sort_by_key(|(at_ms, _)| *at_ms);
+        let mut faults = faults.into_iter().peekable();
+        loop {
+            let now = clock::now_ms();
+            while let Some((_, fault)) = faults.next_if(|(at_ms, _)| *at_ms <= now) {
+                self.strike(&fault);
+            }
+            if now >= self.plan.safety_ms && self.ledger.clients_done() == self.plan.scripts.len() {
+                return Ok(());
+            }
+            if now >= self.plan.safety_ms + CLIENTS_OVERDUE_MS {
+                self.trace.violation("calls-end", "a client waits for an answer past every deadline");
+                return Ok(());
+            }
+            self.world.step()?;
+        }
+    }
+
+    fn strike(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Kill { who, back_ms } => {
+                if let Some(name) = self.name_of(who) {
+                    self.world.kill(&name, *back_ms);
+                }
+            }
+            Fault::PowerCut { who, back_ms } => {
+                if let Some(name) = self.name_of(who) {
+                    self.world.cut_power(&name, *back_ms);
+                }
+            }
+            Fault::Cut { from, to, way, for_ms } => {
+                let from =
+                    if from.is_empty() { self.ledger.leader().into_iter().collect() } else { from.clone() };
+                let to = if to.is_empty() { self.world.hosts() } else { to.clone() };
+                self.world.cut(&from, &to, *way, *for_ms);
+            }
+            Fault::Lose { per_million } => self.world.lose(*per_million),
+            Fault::Slow { latency_max_ms } => self.world.slow(*latency_max_ms),
+        }
+    }
+
+    /// Nobody, where nobody has said yet who leads.
+    fn name_of(&self, who: &Target) -> Option<String> {
+        match who {
+            Target::Host(name) => Some(name.clone()),
+            Target::Leader => {
+                self.trace.sometimes("leader_struck");
+                self.ledger.leader()
+            }
+        }
+    }
+
+    /// The liveness phase: the cell must serve, and everything due must end.
+    fn audit(&mut self) -> Result<()> {
+        let seat = self.client("audit", Script::default());
+        let auditor = Auditor { seat, launched: self.world.launched().clone() };
+        self.world.add_client("audit", move || auditor.clone().live());
+        let begun = clock::now_ms();
+        while !self.ledger.is_settled() {
+            if clock::now_ms() > begun + AUDIT_OVERDUE_MS {
+                self.trace.violation("serves-again", "the audit has no end");
+                return Ok(());
+            }
+            self.world.step()?;
+        }
+        self.trace.count("virtual_ms", clock::now_ms());
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! What clients asked for and were told: the outside view that the checks hold the cell to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use paceline_client::ClientError;
+use parking_lot::Mutex;
+
+/// What a call came to, as its caller knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Done, as of this revision.
+    Done(u64),
+    /// Certainly not done.
+    NotDone(String),
+    /// Done or not.
+    Open,
+}
+
+impl Answer {
+    /// What an error says about the call.
+    #[must_use]
+    pub fn of(error: &ClientError) -> Self {
+        match error {
+            ClientError::Refused(_) | ClientError::Unavailable { .. } | ClientError::Overloaded { .. } => {
+                Self::NotDone(error.to_string())
+            }
+            _ => Self::Open,
+        }
+    }
+}
+
+/// One job, as its client remembers it.
+#[derive(Debug, Clone)]
+pub struct JobRecord {
+    /// How many tasks.
+    pub tasks: u32,
+    /// The exit code of its tasks.
+    pub exit: u8,
+    /// The answer to its submission; nothing while it is awaited.
+    pub submitted: Option<Answer>,
+    /// How often a submission of it was asked for.
+    pub asked: usize,
+    /// What the cell called it: revision and ordinal of its submission. Asked for again after it had ended, it is
+    /// another job of the same name.
+    pub uids: BTreeSet<(u64, u32)>,
+    /// Answers to stops; an open one counts as asked.
+    pub stops: Vec<Answer>,
+    /// Answers to deletions.
+    pub deletions: Vec<Answer>,
+}
+
+/// The state digest of a revision, and who said so.
+type Digest = (Vec<u8>, String);
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: BTreeMap<String, JobRecord>,
+    digests: BTreeMap<u64, Digest>,
+    leader: Option<String>,
+    clients_done: usize,
+    settled: bool,
+}
+
+/// All clients' memory. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<State>>);
+
+impl Ledger {
+    /// A submission is about to be made.
+    pub fn submitting(&self, name: &str, tasks: u32, exit: u8) {
+        let record = JobRecord {
+            tasks,
+            exit,
+            submitted: None,
+            asked: 0,
+            uids: BTreeSet::new(),
+            stops: Vec::new(),
+            deletions: Vec::new(),
+        };
+        self.0.lock().jobs.insert(name.to_owned(), record);
+    }
+
+    /// Changes what is remembered of a job.
+    pub fn note(&self, name: &str, change: impl FnOnce(&mut JobRecord)) {
+        change(self.0.lock().jobs.get_mut(name).expect("a job is noted before anything is asked of it"));
+    }
+
+    /// Every job, by name.
+    #[must_use]
+    pub fn jobs(&self) -> BTreeMap<String, JobRecord> {
+        self.0.lock().jobs.clone()
+    }
+
+    /// A master said what its state is at a revision; says who said otherwise before.
+    pub fn digest(&self, revision: u64, digest: &[u8], master: &str) -> Option<String> {
+        let mut state = self.0.lock();
+        let known = state.digests.entry(revision).or_insert_with(|| (digest.to_vec(), master.to_owned()));
+        (known.0 != digest).then(|| known.1.clone())
+    }
+
+    /// Who led when somebody asked last.
+    #[must_use]
+    pub fn leader(&self) -> Option<String> {
+        self.0.lock().leader.clone()
+    }
+
+    /// Somebody was told who leads.
+    pub fn leads(&self, leader: &str) {
+        if !leader.is_empty() {
+            self.0.lock().leader = Some(leader.to_owned());
+        }
+    }
+
+    /// A client has no more to ask.
+    pub fn client_done(&self) {
+        self.0.lock().clients_done += 1;
+    }
+
+    /// How many clients have no more to ask.
+    #[must_use]
+    pub fn clients_done(&self) -> usize {
+        self.0.lock().clients_done
+    }
+
+    /// Everything that was due has ended, and was looked at.
+    pub fn settle(&self) {
+        self.0.lock().settled = true;
+    }
+
+    /// Whether that is so.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.0.lock().settled
+    }
+}

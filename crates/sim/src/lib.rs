@@ -1,0 +1,35 @@
+//! The whole cell on one thread from a seed: production masters, shards, agents and clients over a simulated network,
+//! with virtual time.
+//!
+//! ```text
+//! seed ─► plan (shape, scripts, faults) ─► cell: safety phase ─► heal ─► audit: liveness, checks
+//!                                            │ tick by tick
+//!                                            ▼
+//!            world: turmoil hosts ─► hosts: production run functions ─► net · medium · tasks · clock
+//! ```
+//!
+//! It leaves the meaning of everything to production code and the rules of histories to `verify`. What a process would
+//! take from the operating system (clocks, randomness, threads) is answered by the binary, and by it alone.
+
+#[cfg(not(tokio_unstable))]
+compile_error!("the simulation needs `--cfg tokio_unstable`: without it tokio's scheduler has no seed");
+
+pub mod audit;
+pub mod cell;
+pub mod checks;
+pub mod clock;
+pub mod draw;
+pub mod hosts;
+pub mod keys;
+pub mod launched;
+pub mod ledger;
+pub mod links;
+pub mod medium;
+pub mod net;
+pub mod plan;
+pub mod power;
+pub mod shape;
+pub mod tasks;
+pub mod trace;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,32 @@
+//! What a disk is to the simulation: opened by each life of a master, and struck by power cuts between them.
+
+use std::sync::Arc;
+
+use paceline_replica::{Disk, MemoryDisk};
+use parking_lot::Mutex;
+
+use crate::draw::Draw;
+
+/// The disk of one master, over all of its lives.
+pub trait Medium: Send + Sync {
+    /// What the next life opens. Earlier openings are dead: what they still do must not reach it.
+    fn open(&self) -> Arc<dyn Disk>;
+    /// The machine loses its power: what was not synced is at the mercy of the draw.
+    fn power_cut(&self, draw: &mut Draw);
+}
+
+/// A disk that keeps what was synced and any prefix of the rest, and has no other faults.
+#[derive(Debug, Default)]
+pub struct PlainMedium(Mutex<MemoryDisk>);
+
+impl Medium for PlainMedium {
+    fn open(&self) -> Arc<dyn Disk> {
+        Arc::new(self.0.lock().clone())
+    }
+
+    fn power_cut(&self, draw: &mut Draw) {
+        let mut disk = self.0.lock();
+        let kept = draw.between(0, disk.pending_batches() as u64);
+        *disk = disk.after_crash(usize::try_from(kept).expect("below a count of batches in memory"));
+    }
+}

@@ -1,0 +1,115 @@
+//! What happened, in order: counted, folded into one digest, and printed where somebody reads along.
+//!
+//! The digest takes in every event and every byte that crossed the simulated network, with its time and its ends, so two
+//! runs with equal digests did the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::clock;
+
+/// The trace of one run. Clones are the same trace.
+#[derive(Debug, Clone)]
+pub struct Trace(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    shown: bool,
+    digest: u64,
+    counts: BTreeMap<&'static str, u64>,
+    points: BTreeSet<&'static str>,
+    violations: Vec<String>,
+}
+
+/// FNV-1a's basis and prime: a digest against accidents, not against people.
+const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0000_0100_0000_01b3;
+/// Violations that are kept: the first ones tell, and one run can repeat itself at every tick.
+const VIOLATIONS_MAX: usize = 20;
+
+impl State {
+    fn fold(&mut self, bytes: &[u8]) {
+        self.digest =
+            bytes.iter().fold(self.digest, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(PRIME));
+    }
+}
+
+impl Trace {
+    /// An empty trace; `shown` prints each event to stderr.
+    #[must_use]
+    pub fn new(shown: bool) -> Self {
+        let (counts, points) = (BTreeMap::new(), BTreeSet::new());
+        let state = State { shown, digest: BASIS, counts, points, violations: Vec::new() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Something happened at or to `who`.
+    pub fn event(&self, who: &str, what: impl fmt::Display) {
+        let mut state = self.0.lock();
+        let line = format!("{} {who:<4} {what}", clock::shown(clock::now_ms()));
+        state.fold(line.as_bytes());
+        if state.shown {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Counts something for the summary.
+    pub fn count(&self, what: &'static str, by: u64) {
+        *self.0.lock().counts.entry(what).or_default() += by;
+    }
+
+    /// A point that a sweep must reach in some of its seeds was reached.
+    pub fn sometimes(&self, point: &'static str) {
+        self.0.lock().points.insert(point);
+    }
+
+    /// Something that may never be so is so.
+    pub fn violation(&self, check: &str, what: impl fmt::Display) {
+        self.event(check, format_args!("VIOLATION: {what}"));
+        let mut state = self.0.lock();
+        if state.violations.len() < VIOLATIONS_MAX {
+            state.violations.push(format!("{check}: {what}"));
+        }
+    }
+
+    /// Bytes left one end of a connection for the other.
+    pub fn bytes(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let mut state = self.0.lock();
+        let ends = (from.port(), to.port(), clock::now_ms(), bytes.len() as u64, crc32c::crc32c(bytes));
+        state.fold(&ends.0.to_le_bytes());
+        state.fold(&ends.1.to_le_bytes());
+        state.fold(&ends.2.to_le_bytes());
+        state.fold(&ends.3.to_le_bytes());
+        state.fold(&ends.4.to_le_bytes());
+        *state.counts.entry("net_bytes").or_default() += ends.3;
+        *state.counts.entry("net_writes").or_default() += 1;
+    }
+
+    /// What was violated so far.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.0.lock().violations.clone()
+    }
+
+    /// Digest of all so far.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.0.lock().digest
+    }
+
+    /// The counts by name.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().counts.clone()
+    }
+
+    /// The points that were reached.
+    #[must_use]
+    pub fn points(&self) -> BTreeSet<&'static str> {
+        self.0.lock().points.clone()
+    }
+}

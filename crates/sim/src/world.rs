@@ -1,0 +1,310 @@
+//! The cell on turmoil: builds its hosts, moves time tick by tick, kills, cuts and brings back.
+//!
+//! It decides nothing about what happens when; plans do. What a process needs to outlive itself is in its seat.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+use paceline_identity::Role;
+use paceline_replica::MemoryHistory;
+use paceline_shard::ShardLimits;
+use paceline_types::Resources;
+use turmoil::Sim;
+
+use crate::clock;
+use crate::draw::Draw;
+use crate::hosts::{AgentSeat, AgentStorage, Lives, MasterSeat, ShardSeat};
+use crate::keys::Keys;
+use crate::launched::Launched;
+use crate::links::{Links, Way};
+use crate::medium::PlainMedium;
+use crate::shape::Shape;
+use crate::tasks::Tasks;
+use crate::trace::Trace;
+
+/// One step of the simulation: a twentieth of the shortest heartbeat in use.
+pub const TICK: Duration = Duration::from_millis(1);
+/// Longer than any run: the driver decides when it is over.
+const DURATION_MAX: Duration = Duration::from_secs(1 << 20);
+/// Segments of one connection under way, and connections that wait for one listener: more than any role has.
+const TCP_SEGMENTS: usize = 1_024;
+/// A process that ended by itself is started again after this, as a supervisor of services would.
+const RESTART_MS: u64 = 500;
+/// Memory of every node: tasks are placed by CPU.
+const NODE_MEMORY_BYTES: u64 = 64 << 30;
+
+/// What is behind a host.
+enum Seat {
+    Master(MasterSeat),
+    Shard,
+    Agent(AgentSeat),
+    Client,
+}
+
+/// A cell under simulation.
+pub struct World {
+    sim: Sim<'static>,
+    seats: BTreeMap<String, Seat>,
+    lives: BTreeMap<String, Lives>,
+    /// When hosts that are down come back.
+    down: BTreeMap<String, u64>,
+    /// Cuts that end by themselves.
+    cuts: Vec<(u64, u64)>,
+    /// The cut around a machine without power: it says no goodbye.
+    dark: BTreeMap<String, u64>,
+    links: Links,
+    draw: Draw,
+    trace: Trace,
+    launched: Launched,
+    keys: Keys,
+}
+
+impl World {
+    /// A cell of this shape, about to start.
+    ///
+    /// # Errors
+    /// Its certificates cannot be made.
+    pub fn new(seed: u64, shape: &Shape, trace: &Trace) -> Result<Self> {
+        let draw = Draw::new(seed);
+        let mut builder = turmoil::Builder::new();
+        builder
+            .rng_seed(draw.part("network").word())
+            .epoch(UNIX_EPOCH + Duration::from_secs(clock::WALL_START_UNIX_S))
+            .tick_duration(TICK)
+            .simulation_duration(DURATION_MAX)
+            .tcp_capacity(TCP_SEGMENTS)
+            .enable_random_order()
+            .min_message_latency(Duration::from_millis(shape.latency_min_ms))
+            .max_message_latency(Duration::from_millis(shape.latency_max_ms));
+        let mut world = Self {
+            sim: builder.build(),
+            seats: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            down: BTreeMap::new(),
+            cuts: Vec::new(),
+            dark: BTreeMap::new(),
+            links: Links::default(),
+            draw: draw.part("world"),
+            launched: Launched::new(trace.clone()),
+            trace: trace.clone(),
+            keys: Keys::new()?,
+        };
+        for (at, name) in shape.master_names().into_iter().enumerate() {
+            world.add_master(shape, at, name)?;
+        }
+        for name in shape.shard_names() {
+            world.add_shard(shape, name);
+        }
+        for name in shape.agent_names() {
+            world.add_agent(shape, name)?;
+        }
+        Ok(world)
+    }
+
+    fn lives_of(&mut self, name: &str) -> Lives {
+        let lives = Lives::new(name, self.trace.clone());
+        self.lives.insert(name.to_owned(), lives.clone());
+        lives
+    }
+
+    fn add_master(&mut self, shape: &Shape, at: usize, name: String) -> Result<()> {
+        let others = || shape.master_names().into_iter().filter(|other| *other != name).collect();
+        let seat = MasterSeat {
+            raft_id: at as u64 + 1,
+            founders: (at == 0).then(others),
+            timings: shape.timings,
+            log: shape.log,
+            medium: Arc::new(PlainMedium::default()),
+            history: MemoryHistory::new(),
+            credentials: self.keys.issue(Role::Master, &name)?,
+            identity: self.keys.injected(Role::Master, &name),
+            lives: self.lives_of(&name),
+            name: name.clone(),
+        };
+        let software = seat.clone();
+        self.sim.host(name.as_str(), move || software.clone().live());
+        self.seats.insert(name, Seat::Master(seat));
+        Ok(())
+    }
+
+    fn add_shard(&mut self, shape: &Shape, name: String) {
+        let seat = ShardSeat {
+            masters: shape.master_names(),
+            limits: ShardLimits::default(),
+            seed: self.draw.word(),
+            identity: self.keys.injected(Role::Shard, &name),
+            lives: self.lives_of(&name),
+            name: name.clone(),
+        };
+        self.sim.host(name.as_str(), move || seat.clone().live());
+        self.seats.insert(name, Seat::Shard);
+    }
+
+    fn add_agent(&mut self, shape: &Shape, name: String) -> Result<()> {
+        let seat = AgentSeat {
+            shards: shape.shard_names(),
+            masters: shape.master_names(),
+            capacity: Resources::new(shape.node_cpu_milli, NODE_MEMORY_BYTES),
+            timings: shape.agent_timings,
+            seed: self.draw.word(),
+            storage: AgentStorage::new(&mut self.draw),
+            tasks: Tasks::new(&name, self.launched.clone()),
+            credentials: self.keys.issue(Role::Agent, &name)?,
+            lives: self.lives_of(&name),
+            name: name.clone(),
+        };
+        let software = seat.clone();
+        self.sim.host(name.as_str(), move || software.clone().live());
+        self.seats.insert(name, Seat::Agent(seat));
+        Ok(())
+    }
+
+    /// A host of a client program.
+    pub fn add_client<F>(&mut self, name: &str, software: impl Fn() -> F + 'static)
+    where
+        F: Future<Output = turmoil::Result> + 'static,
+    {
+        self.sim.host(name, software);
+        self.seats.insert(name.to_owned(), Seat::Client);
+    }
+
+    /// The certificates of the cell.
+    #[must_use]
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// What really ran.
+    #[must_use]
+    pub const fn launched(&self) -> &Launched {
+        &self.launched
+    }
+
+    /// Every host, by name.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        self.seats.keys().cloned().collect()
+    }
+
+    /// Moves time by one tick, then clears away what died in it and brings back what is due.
+    ///
+    /// # Errors
+    /// A host's own plumbing failed: a port that is taken, a certificate that cannot be read.
+    pub fn step(&mut self) -> Result<()> {
+        self.sim.step().map_err(|error| anyhow!("{error}"))?;
+        clock::set_now(self.sim.elapsed());
+        self.bury();
+        let now = clock::now_ms();
+        while let Some(at) = self.cuts.iter().position(|(until, _)| *until <= now) {
+            let (_, id) = self.cuts.remove(at);
+            self.trace.event("net", format_args!("cut {id} is lifted"));
+            self.links.lift(&self.sim, id);
+        }
+        let due: Vec<String> =
+            self.down.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            self.start(&name);
+        }
+        Ok(())
+    }
+
+    /// Processes that aborted or ended are taken away and come back a little later.
+    fn bury(&mut self) {
+        let dead: Vec<(String, String)> = self
+            .lives
+            .iter()
+            .filter(|(name, _)| !self.down.contains_key(*name))
+            .filter_map(|(name, lives)| {
+                Some((name.clone(), lives.power().reason().or_else(|| lives.ended())?))
+            })
+            .collect();
+        for (name, why) in dead {
+            self.trace.event(&name, format_args!("died: {why}"));
+            self.trace.count("died_by_itself", 1);
+            self.sim.crash(name.as_str());
+            self.down.insert(name, clock::now_ms() + RESTART_MS);
+        }
+    }
+
+    fn start(&mut self, name: &str) {
+        self.down.remove(name);
+        if let Some(cut) = self.dark.remove(name) {
+            self.links.lift(&self.sim, cut);
+        }
+        self.sim.bounce(name);
+    }
+
+    /// Whether a host is up.
+    #[must_use]
+    pub fn is_up(&self, name: &str) -> bool {
+        !self.down.contains_key(name)
+    }
+
+    /// Kills a process; its machine lives, so its connections are closed and its disk keeps everything.
+    pub fn kill(&mut self, name: &str, back_after_ms: u64) {
+        if !self.is_up(name) {
+            return;
+        }
+        self.trace.event(name, format_args!("is killed, back in {back_after_ms} ms"));
+        self.trace.count("kills", 1);
+        self.sim.crash(name);
+        self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
+    }
+
+    /// A machine loses its power: connections hang, unsynced bytes and running tasks are gone.
+    pub fn cut_power(&mut self, name: &str, back_after_ms: u64) {
+        if !self.is_up(name) {
+            return;
+        }
+        self.trace.event(name, format_args!("loses its power, back in {back_after_ms} ms"));
+        self.trace.count("power_cuts", 1);
+        let cut = self.links.cut(&self.sim, &[name.to_owned()], &self.hosts(), Way::Drop);
+        self.dark.insert(name.to_owned(), cut);
+        self.sim.crash(name);
+        self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
+        match self.seats.get(name) {
+            Some(Seat::Master(seat)) => seat.medium.power_cut(&mut self.draw),
+            Some(Seat::Agent(seat)) => {
+                seat.storage.power_cut(&mut self.draw);
+                seat.tasks.power_cut();
+            }
+            Some(Seat::Shard | Seat::Client) | None => {}
+        }
+    }
+
+    /// Cuts links for a while.
+    pub fn cut(&mut self, from: &[String], to: &[String], way: Way, for_ms: u64) {
+        let id = self.links.cut(&self.sim, from, to, way);
+        let (from, to) = (from.join(" "), to.join(" "));
+        self.trace.event("net", format_args!("cut {id} {way:?} of [{from}] from [{to}] for {for_ms} ms"));
+        self.trace.count("cuts", 1);
+        self.cuts.push((clock::now_ms() + for_ms, id));
+    }
+
+    /// Messages get lost: a link fails at so many in a million messages, and may be whole again at the next one.
+    pub fn lose(&mut self, per_million: u32) {
+        self.trace.event("net", format_args!("loses {per_million} in a million"));
+        self.sim.set_fail_rate(f64::from(per_million) / 1e6);
+    }
+
+    /// The slowest message takes this long from now on.
+    pub fn slow(&mut self, latency_max_ms: u64) {
+        self.trace.event("net", format_args!("is slow: up to {latency_max_ms} ms"));
+        self.sim.set_max_message_latency(Duration::from_millis(latency_max_ms));
+    }
+
+    /// Everything is whole again and everybody comes back at once.
+    pub fn heal(&mut self, shape: &Shape) {
+        self.trace.event("net", "heals");
+        self.sim.set_fail_rate(0.0);
+        self.sim.set_max_message_latency(Duration::from_millis(shape.latency_max_ms));
+        self.cuts.clear();
+        self.dark.clear();
+        self.links.heal(&self.sim);
+        for name in self.down.keys().cloned().collect::<Vec<_>>() {
+            self.start(&name);
+        }
+    }
+}

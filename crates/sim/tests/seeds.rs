@@ -1,0 +1,36 @@
+//! Seeds as people and `cargo xtask sim` run them: one process each.
+
+use std::process::{Command, Output};
+
+fn run(seed: u64) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline-sim"));
+    command.args(["cell", "--seed", &seed.to_string()]).output().expect("the simulation starts")
+}
+
+fn summary(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_seed_holds_and_runs_the_same_twice() {
+    for seed in 1..=3 {
+        let (first, second) = (run(seed), run(seed));
+        assert!(first.status.success(), "seed {seed}: {}", String::from_utf8_lossy(&first.stdout));
+        assert_eq!(summary(&first), summary(&second), "seed {seed}");
+    }
+}
+
+#[test]
+fn seeds_differ() {
+    let digest = |seed| summary(&run(seed)).split("\"digest\":").nth(1).map(|rest| rest[..18].to_owned());
+    assert_ne!(digest(1), digest(2));
+}
+
+#[test]
+fn a_wrong_word_is_refused_by_name() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline-sim"));
+    let output = command.args(["cell", "--seed", "many"]).output().expect("the simulation starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("--seed many: a number is expected"), "{text}");
+}
