@@ -239,6 +239,15 @@ impl Cell {
         self.requests.knows(id)
     }
 
+    /// The shortest time that a job with tasks on this node waits when the node is silent; nothing where all wait for
+    /// ever, or nothing is there.
+    #[must_use]
+    pub fn patience_ms(&self, id: NodeId) -> Option<u64> {
+        let runs = self.node(id)?.assigned.runs();
+        let patience = |uid: JobUid| self.job(uid).and_then(|job| job.spec.replace_after_ms);
+        runs.chunk_by(|a, b| a.job == b.job).filter_map(|runs| patience(runs[0].job)).min()
+    }
+
     /// How many request ids are recorded.
     #[must_use]
     pub const fn request_records(&self) -> u64 {

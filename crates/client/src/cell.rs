@@ -67,6 +67,18 @@ impl Cell<'_> {
         Ok(Snapshot::new(self.0.stream(request, call).await?))
     }
 
+    /// Says that the silent nodes are gone, so that they are written off as ever. Says whether the brake was on. The term
+    /// is read first, so that a repeated try does not release the brake of a later leader.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn release_brake(&self) -> Result<bool, ClientError> {
+        let if_term = self.status().await?.term;
+        let request = v1::ReleaseBrakeRequest { request: None, if_term };
+        let call = |to, request| async move { service(to).release_brake(request).await };
+        Ok(self.0.mutate(request, call).await?.released)
+    }
+
     /// Hands the leadership over to a master by name, or to the one that is furthest. The term is read first, so
     /// that a repeated try cannot hand over twice.
     ///

@@ -39,13 +39,13 @@ replies! {
     SubmitJobReply StopJobReply DeleteJobReply GetJobReply ListJobsReply ListTasksReply
     ListNodesReply GetNodeReply DrainNodeReply ResumeNodeReply LabelNodeReply TaintNodeReply RemoveNodeReply
     ReplaceNodeReply ListShardsReply RemoveShardReply CellStatusReply GetConfigReply SetConfigReply
-    TransferLeadershipReply
+    TransferLeadershipReply ReleaseBrakeReply
 }
 
 mutations! {
     SubmitJobRequest StopJobRequest DeleteJobRequest DrainNodeRequest ResumeNodeRequest LabelNodeRequest
     TaintNodeRequest RemoveNodeRequest ReplaceNodeRequest RemoveShardRequest SetConfigRequest
-    TransferLeadershipRequest
+    TransferLeadershipRequest ReleaseBrakeRequest
 }
 
 reads! {

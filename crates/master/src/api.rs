@@ -123,6 +123,13 @@ impl Services {
         (knows && self.replica.status().leading).then_some(answer)
     }
 
+    /// Tells the leader's loop that what is silent is gone; nothing where it does not lead.
+    async fn release_brake(&self) -> Option<bool> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.questions.send(Question::ReleaseBrake(reply)).await.ok()?;
+        answer.await.ok()?
+    }
+
     /// All services as one set of routes.
     pub(crate) fn routes(self) -> Router {
         let jobs = JobsServer::new(jobs::JobsService(self.clone()))

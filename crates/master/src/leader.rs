@@ -11,6 +11,7 @@
 
 mod assigned;
 mod event;
+mod loss;
 mod outbox;
 mod proposals;
 mod retire;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_cell::Cell;
-use paceline_link::Liveness;
+use paceline_link::{Liveness, LossStatus};
 use paceline_replica::{Replica, ReplicaStatus};
 use paceline_telemetry::Metrics;
 use paceline_types::{AttemptId, NodeId, Revision, ShardName};
@@ -50,6 +51,8 @@ pub(crate) const QUESTIONS_MAX: usize = 256;
 pub(crate) enum Question {
     /// Which nodes are heard, and through which shards.
     Links(oneshot::Sender<LinksAnswer>),
+    /// What is silent is gone; whether the brake was on. Nothing where this loop does not lead.
+    ReleaseBrake(oneshot::Sender<Option<bool>>),
     /// Process ids of attempts.
     Pids(Vec<(NodeId, AttemptId)>, oneshot::Sender<Vec<Option<u32>>>),
 }
@@ -61,6 +64,8 @@ pub(crate) struct LinksAnswer {
     pub nodes: BTreeMap<NodeId, NodeLink>,
     /// Connected shards, with how many nodes speak through each.
     pub shards: BTreeMap<ShardName, u64>,
+    /// Whether and why write-offs wait.
+    pub loss: LossStatus,
 }
 
 /// What the leader knows of one node's link.
@@ -117,7 +122,7 @@ impl LeaderLoop {
                         }
                     }
                 },
-                Some(question) = self.questions.recv() => answer(leading.as_ref(), question, &self.published.view(), now_ms),
+                Some(question) = self.questions.recv() => answer(leading.as_mut(), question, &self.published.view(), now_ms),
                 Some(settled) = proposals.join_next(), if !proposals.is_empty() => {
                     match (settled, &mut leading) {
                         (Ok(settled), Some(leading)) => leading.on_settled(settled, &self.published.view(), now_ms),
@@ -151,6 +156,8 @@ impl LeaderLoop {
             Leading::new(term, &view, self.metrics.clone())
         });
         if leading.is_none() {
+            // The next leader looks for itself.
+            loss::observe(&self.metrics, &LossStatus::default());
             tracing::info!("this master does not lead");
         }
     }
@@ -164,15 +171,18 @@ async fn work_due(leading: Option<&Leading>, published: &Published, started: Ins
     }
 }
 
-fn answer(leading: Option<&Leading>, question: Question, view: &Cell, now_ms: u64) {
+fn answer(leading: Option<&mut Leading>, question: Question, view: &Cell, now_ms: u64) {
     // Whoever asked may have gone; then nobody misses the answer.
     match question {
         Question::Links(reply) => {
             let _ = reply.send(leading.map(|leading| leading.links(view, now_ms)).unwrap_or_default());
         }
+        Question::ReleaseBrake(reply) => {
+            let _ = reply.send(leading.map(|leading| leading.release_brake(view, now_ms)));
+        }
         Question::Pids(attempts, reply) => {
             let pid = |(node, attempt): &(NodeId, AttemptId)| {
-                leading.and_then(|leading| leading.pid(*node, attempt))
+                leading.as_ref().and_then(|leading| leading.pid(*node, attempt))
             };
             let _ = reply.send(attempts.iter().map(pid).collect());
         }

@@ -2,10 +2,12 @@
 
 mod event;
 mod job;
+mod loss;
 mod node;
 
 pub(crate) use event::change;
 pub(crate) use job::{job_status, selector, task, waiting};
+pub(crate) use loss::node_loss;
 pub(crate) use node::node;
 
 use paceline_api::v1;

@@ -413,12 +413,23 @@ pub enum CellCommand {
         /// The file; it must not exist.
         file: PathBuf,
     },
+    /// What holds the write-off of silent nodes back when many fall silent together.
+    Brake {
+        #[command(subcommand)]
+        command: BrakeCommand,
+    },
     /// Hand the leadership over.
     TransferLeadership {
         /// The master that shall lead; the leader chooses by default.
         #[arg(long)]
         to: Option<String>,
     },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum BrakeCommand {
+    /// Say that the silent nodes are gone: their tasks run elsewhere as soon as their jobs allow.
+    Release,
 }
 
 /// Reads `NAME,PEER,API`: a name and two addresses.

@@ -118,6 +118,9 @@ impl Hub {
     /// The session is not connected any more; its number and its reports in flight stay.
     pub(super) fn session_over(&mut self, name: &NodeName, now_ms: u64) {
         let Some(node) = self.nodes.get_mut(name) else { return };
+        if node.speaks() {
+            node.spoke_ms = Some(now_ms);
+        }
         node.not_up(now_ms);
         if let Some(session) = &mut node.session {
             session.end();

@@ -89,6 +89,8 @@ impl Hub {
         for name in view.nodes().into_iter().take(self.config.nodes_max) {
             self.nodes.entry(name).or_default().ended_ms = Some(now_ms);
         }
+        // A pause before the first timer is one too.
+        self.loss.last_timer_ms = Some(now_ms);
         self.begin_round(now_ms);
     }
 
@@ -127,7 +129,7 @@ impl Hub {
     /// Nodes of the cell that are not up. Those that speak and are not welcomed yet are not silent.
     fn silent(&self, view: &dyn Assigned) -> Vec<Silent> {
         let silent = |(name, node): (&NodeName, &Node)| {
-            let since_ms = node.ended_ms.filter(|_| !node.speaks())?;
+            let since_ms = node.silent_since_ms()?;
             let standing = view.standing(name)?;
             Some(Silent { name: name.clone(), since_ms, standing })
         };
@@ -151,7 +153,7 @@ impl Hub {
             .filter(|(name, _)| !gone.contains(name))
             .map(|(name, node)| Seen {
                 name,
-                silent_ms: node.ended_ms.filter(|_| members.contains(name)),
+                silent_ms: node.silent_since_ms().filter(|_| members.contains(name)),
                 shard: node.shard.as_ref(),
                 before: node.shard_before.as_ref().map(|(shard, left_ms)| (shard, *left_ms)),
             })
@@ -256,6 +258,12 @@ impl Node {
     /// A session of it is connected, whether or not the cell has the node as it says.
     pub(super) fn speaks(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.link.is_some())
+    }
+
+    /// Since when nobody has heard of it; nothing while somebody does.
+    fn silent_since_ms(&self) -> Option<u64> {
+        let ended_ms = self.ended_ms.filter(|_| !self.speaks())?;
+        Some(ended_ms.max(self.spoke_ms.unwrap_or(0)))
     }
 
     /// It is up and its table is in the cell.

@@ -16,6 +16,8 @@ pub(super) struct Node {
     pub session: Option<Session>,
     /// When the session was last known to be up, while it is not.
     pub ended_ms: Option<u64>,
+    /// When a session ended that was heard and never up: for the hold on a booted node it does not count, as life it does.
+    pub spoke_ms: Option<u64>,
     /// The detection period passed, or the shard said that it is gone.
     pub suspect_since_ms: Option<u64>,
     /// A registration is on its way to the cell.

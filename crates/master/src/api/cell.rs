@@ -165,6 +165,26 @@ impl CellApi for CellService {
             term: status.term,
         }))
     }
+
+    async fn release_brake(
+        &self,
+        request: Request<v1::ReleaseBrakeRequest>,
+    ) -> Result<Response<v1::ReleaseBrakeReply>, Status> {
+        let v1::ReleaseBrakeRequest { if_term, .. } = request.into_inner();
+        let status = self.services.replica.status();
+        let not_leader = || refuse::not_leader(status.leader.as_ref().filter(|_| !status.leading));
+        if !status.leading || if_term > status.term {
+            return Err(not_leader());
+        }
+        // A term that has passed: its brake went with it, and a new leader looks for itself.
+        let released = if if_term == 0 || if_term == status.term {
+            self.services.release_brake().await.ok_or_else(not_leader)?
+        } else {
+            false
+        };
+        let revision = self.services.published.view().revision().0;
+        Ok(Response::new(v1::ReleaseBrakeReply { revision, released }))
+    }
 }
 
 impl CellService {
@@ -226,6 +246,7 @@ impl CellService {
                 .unwrap_or(0),
             answered_by: self.services.config.name.clone(),
             cell_clock_ms: view.clock_ms(),
+            node_loss: links.map(|links| show::node_loss(&links.loss)),
         }
     }
 
@@ -304,6 +325,8 @@ fn node_counts(view: &Cell, links: Option<&LinksAnswer>) -> v1::NodeCounts {
     v1::NodeCounts {
         up: heard(|liveness| matches!(liveness, Liveness::Up)),
         suspect: heard(|liveness| matches!(liveness, Liveness::Suspect { .. })),
+        lost: heard(|liveness| matches!(liveness, Liveness::Lost { .. })),
+        returning: heard(|liveness| matches!(liveness, Liveness::Returning)),
         unheard: heard(|liveness| matches!(liveness, Liveness::Unheard)),
         draining: count(view.nodes().filter(|node| node.draining).count()),
         total: count(view.node_count()),

@@ -171,7 +171,7 @@ fn within_bytes(nodes: impl Iterator<Item = v1::Node>) -> Vec<v1::Node> {
 
 /// Refuses a node that is heard.
 fn silent(node: &NodeName, liveness: Option<Liveness>) -> Result<(), Status> {
-    if !matches!(liveness, Some(Liveness::Up)) {
+    if !matches!(liveness, Some(Liveness::Up | Liveness::Returning)) {
         return Ok(());
     }
     let message = format!(
@@ -205,7 +205,12 @@ mod tests {
         let node: NodeName = "n1".parse().expect("a name");
         let refused = silent(&node, Some(Liveness::Up)).expect_err("it would be back");
         assert!(refused.message().contains("stop its agent"), "{refused}");
-        for gone in [None, Some(Liveness::Unheard), Some(Liveness::Suspect { since_ms: 5 })] {
+        for gone in [
+            None,
+            Some(Liveness::Unheard),
+            Some(Liveness::Suspect { since_ms: 5 }),
+            Some(Liveness::Lost { since_ms: 5 }),
+        ] {
             assert!(silent(&node, gone).is_ok(), "{gone:?}");
         }
     }

@@ -49,7 +49,7 @@ pub(super) async fn why(services: &Services, view: &Cell, job: &Job) -> Option<W
     let links = services.heard.links(services).await;
     let suspect = |node: &Node| {
         let link = links.nodes.get(&node.id);
-        link.is_some_and(|link| matches!(link.liveness, Liveness::Suspect { .. }))
+        link.is_some_and(|link| matches!(link.liveness, Liveness::Suspect { .. } | Liveness::Returning))
     };
     explain_job(view, job, |node| !suspect(node))
 }

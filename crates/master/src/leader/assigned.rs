@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use paceline_api::encode_spec;
 use paceline_cell::{Cell, Node};
 use paceline_link::message::{Desired, JobBody, OrderRun, ShardAddress, ShardList};
-use paceline_link::{Assigned, Known, NodeRecord};
+use paceline_link::{Assigned, Known, NodeRecord, Standing};
 use paceline_types::{
     Attempt, FenceToken, IndexSet, JobUid, NodeId, NodeName, Revision, TaskIndex, TaskState, Term,
 };
@@ -85,6 +85,23 @@ impl Assigned for AssignedView<'_> {
         }
     }
 
+    fn nodes(&self) -> Vec<NodeName> {
+        self.cell.nodes().map(|node| node.name.clone()).collect()
+    }
+
+    fn standing(&self, name: &NodeName) -> Option<Standing> {
+        let node = self.cell.node_by_name(name)?;
+        let patience_ms = self.cell.patience_ms(node.id);
+        let &Node { id, epoch, lost, .. } = node;
+        Some(Standing { id, epoch, lost, idle: node.is_idle(), patience_ms })
+    }
+
+    fn domain(&self, name: &NodeName) -> Vec<Option<String>> {
+        let Some(node) = self.cell.node_by_name(name) else { return Vec::new() };
+        let value = |label: &String| node.labels().get(label).cloned();
+        self.cell.config().failure_domains.iter().map(value).collect()
+    }
+
     fn shards(&self) -> ShardList {
         shard_list(self.cell)
     }
@@ -110,5 +127,6 @@ fn record(node: &Node) -> NodeRecord {
         labels: node.agent_labels().clone(),
         capabilities: node.capabilities.to_vec(),
         replaceable: node.replaceable,
+        lost: node.lost,
     }
 }

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use paceline_link::LinkId;
 use paceline_link::message::{Hello, ShardMessage};
+use paceline_link::{LinkId, WriteOff};
 use paceline_schedule::ProposalId;
 use paceline_types::{LinkSession, NodeName, ShardName};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -48,6 +48,8 @@ pub(crate) enum Purpose {
     RemoveShard,
     /// To register a node.
     Node { hello: Box<Hello> },
+    /// To write off a silent node.
+    WriteOff(WriteOff),
     /// To record what nodes reported, one command each.
     Reports(Vec<ReportKey>),
     /// To assign tasks, one command each.
@@ -56,6 +58,13 @@ pub(crate) enum Purpose {
     Tick,
     /// To hand finished jobs to the history.
     Retire,
+}
+
+impl Purpose {
+    /// Whether it is as right later as it is now. A write-off is not: while it waits for a quorum its node may return.
+    pub(crate) fn repeats(&self) -> bool {
+        !matches!(self, Self::WriteOff(_))
+    }
 }
 
 /// A proposal that has its answer.

@@ -100,7 +100,9 @@ pub(crate) fn spawn(draft: Draft, term: u64, proposer: &Proposer, proposals: &mu
         let mut pause = RETRY_FIRST;
         let outcome = loop {
             match proposer.propose(commands.clone()).await {
-                Err(error) if next(&error, proposer.leads(term)) == Next::Again => {
+                Err(error)
+                    if draft.purpose.repeats() && next(&error, proposer.leads(term)) == Next::Again =>
+                {
                     tracing::debug!(%error, ?pause, "proposing again");
                     sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);

@@ -7,6 +7,7 @@ use std::time::Instant;
 use paceline_cell::{Cell, CommandBody, Event, Node, Reply, ReportedRun, ReportedState, TICK_STEP_MS_MAX};
 use paceline_link::message::{MasterMessage, Observed, ReportRun};
 use paceline_link::{Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal};
+use paceline_rules::REPLACE_AFTER_MS_DEFAULT;
 use paceline_schedule::{PassLimits, Scheduler};
 use paceline_telemetry::{Direction, Metrics};
 use paceline_types::{AttemptId, NodeId, Revision, Term};
@@ -17,7 +18,7 @@ use super::event::{LinkEvent, LinkStream, Purpose, ReportKey, Settled};
 use super::outbox::Unsent;
 use super::proposals::{Draft, assign_bytes, cut, first_cut, report_bytes, spawn};
 use super::retire::Retirement;
-use super::{LinksAnswer, NodeLink};
+use super::{LinksAnswer, NodeLink, loss};
 use crate::proposer::Proposer;
 use crate::published::Published;
 use crate::refuse;
@@ -114,6 +115,7 @@ impl Leading {
 
     pub(crate) fn on_timer(&mut self, view: &Cell, now_ms: u64) {
         self.tell(HubEvent::Timer, view, now_ms);
+        loss::observe(&self.metrics, &self.hub.loss(now_ms));
         self.tick(view, now_ms);
         self.retire(view, now_ms);
     }
@@ -223,7 +225,7 @@ impl Leading {
     fn pass(&mut self, view: &Cell, now_ms: u64) {
         let hub = &self.hub;
         // What nobody hears of takes no new work. A node that the new leader has not heard yet is not held against it.
-        let usable = |node: &Node| !matches!(hub.liveness(&node.name, now_ms), Liveness::Suspect { .. });
+        let usable = |node: &Node| loss::usable(hub.presence(&node.name, node.lost, now_ms));
         let started = Instant::now();
         let proposals = self.scheduler.pass(view, &PassLimits::default(), usable);
         self.metrics.schedule.pass_seconds.observe(started.elapsed());
@@ -287,6 +289,9 @@ impl Leading {
                     stream.outbox.end(status);
                 }
             }
+            HubAction::WriteOff(off) => self.drafts.push(loss::draft(off)),
+            HubAction::BrakeOn { cause, silent } => loss::brake_on(&cause, silent),
+            HubAction::BrakeOff { end } => loss::brake_off(end),
             HubAction::NodeUsable { .. } => {
                 self.passed = None;
                 self.node_usable = true;
@@ -346,6 +351,10 @@ impl Leading {
                 self.retire(view, now_ms);
             }
             Purpose::RemoveShard => {}
+            Purpose::WriteOff(off) => {
+                loss::settled(&self.metrics, &off, proposed.replies.first());
+                self.tell(HubEvent::WriteOffSettled { node: off.name }, view, now_ms);
+            }
             Purpose::Shard { link } => {
                 if let Some(Reply::Refused(refusal)) = proposed.replies.first() {
                     self.tell(HubEvent::ShardRefused { link, message: refusal.to_string() }, view, now_ms);
@@ -408,22 +417,35 @@ impl Leading {
                 let (node, session) = (hello.node, hello.session);
                 self.tell(HubEvent::RegistrationRefused { node, session, message }, view, now_ms);
             }
+            Purpose::WriteOff(off) => {
+                self.tell(HubEvent::WriteOffSettled { node: off.name }, view, now_ms);
+            }
             Purpose::Shard { .. } | Purpose::RemoveShard => {}
         }
+    }
+
+    /// An operator says that what is silent is gone. Says whether the brake was on.
+    pub(crate) fn release_brake(&mut self, view: &Cell, now_ms: u64) -> bool {
+        let was_on = self.hub.loss(now_ms).brake.is_some();
+        self.tell(HubEvent::ReleaseBrake, view, now_ms);
+        was_on
     }
 
     /// What the hub knows of nodes and shards.
     pub(crate) fn links(&self, view: &Cell, now_ms: u64) -> LinksAnswer {
         let link = |node: &Node| {
-            let liveness = self.hub.liveness(&node.name, now_ms);
+            let liveness = self.hub.presence(&node.name, node.lost, now_ms);
             let silent_ms = match liveness {
-                Liveness::Suspect { since_ms } => Some(now_ms.saturating_sub(since_ms)),
-                Liveness::Up | Liveness::Unheard => None,
+                Liveness::Suspect { since_ms } | Liveness::Lost { since_ms } => {
+                    Some(now_ms.saturating_sub(since_ms))
+                }
+                Liveness::Up | Liveness::Returning | Liveness::Unheard => None,
             };
             let shard = self.hub.shard_of(&node.name).cloned();
             (node.id, NodeLink { liveness, shard, silent_ms })
         };
-        LinksAnswer { nodes: view.nodes().map(link).collect(), shards: self.hub.shards() }
+        let loss = self.hub.loss(now_ms);
+        LinksAnswer { nodes: view.nodes().map(link).collect(), shards: self.hub.shards(), loss }
     }
 
     /// The process id of an attempt, where its agent told of one.
@@ -447,6 +469,10 @@ fn hub_config(view: &Cell) -> HubConfig {
         heartbeat_ms: config.heartbeat_ms,
         silence_ms: config.detection_ms,
         shard_leaves_ms: config.shard_silence_ms,
+        brake_nodes: config.brake_nodes,
+        brake_share_permille: config.brake_share_permille,
+        write_off_permille_per_minute: config.write_off_permille_per_minute,
+        idle_patience_ms: REPLACE_AFTER_MS_DEFAULT,
         ..HubConfig::default()
     }
 }
@@ -476,6 +502,7 @@ fn node_of(event: &Event) -> Option<NodeId> {
         | Event::TasksRequeued { node, .. }
         | Event::NodeRegistered { node, .. }
         | Event::NodeChanged { node, .. }
+        | Event::NodeLost { node, .. }
         | Event::NodeRemoved { node, .. } => Some(*node),
         Event::TasksEnded { node, .. } => *node,
         _ => None,

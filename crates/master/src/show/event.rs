@@ -67,6 +67,9 @@ fn happened(view: &Cell, event: &Event) -> Happened {
             epoch: epoch.0,
         }),
         Event::NodeChanged { node, .. } => Happened::NodeChanged(v1::NodeChanged { node: name(view, *node) }),
+        Event::NodeLost { node, epoch } => {
+            Happened::NodeLost(v1::NodeLost { node: name(view, *node), epoch: epoch.0 })
+        }
         Event::NodeRemoved { name, .. } => Happened::NodeRemoved(v1::NodeRemoved { node: name.to_string() }),
         Event::ShardsChanged { .. } => Happened::ShardsChanged(v1::ShardsChanged {}),
         Event::ConfigChanged | Event::FeatureLevelRaised { .. } | Event::GenerationRaised { .. } => {

@@ -22,16 +22,21 @@ pub(crate) fn node(node: &Node, links: Option<&LinksAnswer>) -> v1::Node {
         taints: node.taints().iter().cloned().map(Into::into).collect(),
         draining: node.draining,
         capabilities: node.capabilities.to_vec(),
-        liveness: liveness(link.map(|link| link.liveness)).into(),
+        liveness: liveness(link.map(|link| link.liveness), node.lost).into(),
         shard: link.and_then(|link| link.shard.as_ref()).map(ToString::to_string).unwrap_or_default(),
         tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
         silent_ms: link.and_then(|link| link.silent_ms),
     }
 }
 
-fn liveness(known: Option<Liveness>) -> v1::NodeLiveness {
+/// That a node is lost is in the state; the rest only the leader knows.
+fn liveness(known: Option<Liveness>, lost: bool) -> v1::NodeLiveness {
     match known {
-        None | Some(Liveness::Unheard) => v1::NodeLiveness::Unspecified,
+        None if lost => v1::NodeLiveness::Lost,
+        None => v1::NodeLiveness::Unspecified,
+        Some(Liveness::Unheard) => v1::NodeLiveness::Unheard,
+        Some(Liveness::Returning) => v1::NodeLiveness::Returning,
+        Some(Liveness::Lost { .. }) => v1::NodeLiveness::Lost,
         Some(Liveness::Up) => v1::NodeLiveness::Up,
         Some(Liveness::Suspect { .. }) => v1::NodeLiveness::Suspect,
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::part::PartFile;
 use super::{connect, show};
-use crate::cli::{CellCommand, CellOptions};
+use crate::cli::{BrakeCommand, CellCommand, CellOptions};
 use crate::exit::{FaultyInput, InputFault};
 use crate::output;
 
@@ -37,6 +37,11 @@ pub async fn run(command: CellCommand, options: &CellOptions) -> Result<ExitCode
         CellCommand::Snapshot { file } => {
             let json = snapshot(&client, &file).await?;
             output::fields(options.output, output::flat(&json), &json)?;
+        }
+        CellCommand::Brake { command: BrakeCommand::Release } => {
+            let released = client.cell().release_brake().await?;
+            let text = if released { "the brake is off" } else { "the brake was not on" };
+            output::message(options.output, text, &json!({"released": released}))?;
         }
         CellCommand::TransferLeadership { to } => {
             let reply = client.cell().transfer_leadership(to.as_deref()).await?;

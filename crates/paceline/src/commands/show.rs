@@ -290,8 +290,9 @@ pub fn cell_json(status: &v1::CellStatusReply) -> Value {
         "shards": status.shards.iter().map(shard_json).collect::<Vec<_>>(),
         "nodes": {
             "up": nodes.up, "suspect": nodes.suspect, "unheard": nodes.unheard, "draining": nodes.draining,
-            "total": nodes.total,
+            "lost": nodes.lost, "returning": nodes.returning, "total": nodes.total,
         },
+        "node_loss": status.node_loss.as_ref().map(node_loss_json),
         "jobs": {
             "active": jobs.active, "stopping": jobs.stopping, "succeeded": jobs.succeeded, "failed": jobs.failed,
             "killed": jobs.killed, "retired": jobs.retired,
@@ -307,6 +308,37 @@ pub fn cell_json(status: &v1::CellStatusReply) -> Value {
         "answered_by": status.answered_by,
         "cell_clock_ms": status.cell_clock_ms,
     })
+}
+
+/// What holds the write-off of silent nodes back.
+fn node_loss_json(loss: &v1::NodeLoss) -> Value {
+    let brake = loss.brake.as_ref().map(|brake| {
+        json!({
+            "on_ms": brake.on_ms, "cause": brake.cause, "silent": brake.silent,
+            "written_off": brake.written_off, "per_minute": brake.per_minute,
+        })
+    });
+    json!({"report_round_left_ms": loss.report_round_left_ms, "no_shard": loss.no_shard, "brake": brake})
+}
+
+/// The same in lines, none where nothing does.
+fn node_loss_texts(loss: &v1::NodeLoss) -> Vec<String> {
+    let round = loss.report_round_left_ms.map(|left_ms| {
+        format!("no node is written off before all were heard, or {} s have passed", left_ms.div_ceil(1_000))
+    });
+    let no_shard = loss.no_shard.then(|| "no shard is connected: no node is heard or written off".to_owned());
+    let brake = loss.brake.as_ref().map(|brake| {
+        format!(
+            "THE BRAKE IS ON for {} s: {} fell silent together, {} nodes since; {} written off, at most {} a minute; \
+             if they are gone for good: paceline cell brake release",
+            brake.on_ms / 1_000,
+            brake.cause,
+            brake.silent,
+            brake.written_off,
+            brake.per_minute,
+        )
+    });
+    [brake, no_shard, round].into_iter().flatten().collect()
 }
 
 /// The cell as a whole, for people.
@@ -337,14 +369,17 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
     rows.push(row(
         "nodes",
         format!(
-            "{} up, {} suspect, {} not heard yet, {} draining, {} in all",
+            "{} up, {} suspect, {} lost, {} returning, {} not heard yet, {} draining, {} in all",
             count_text(nodes.up),
             count_text(nodes.suspect),
+            count_text(nodes.lost),
+            count_text(nodes.returning),
             count_text(nodes.unheard),
             nodes.draining,
             nodes.total
         ),
     ));
+    rows.extend(status.node_loss.iter().flat_map(node_loss_texts).map(|text| row("node loss", text)));
     rows.push(row(
         "tasks",
         format!(

@@ -122,6 +122,10 @@ table! {
     link: LinkMetrics {
         sessions: Gauge, None, "Link sessions that are open here: of agents at a shard, of shards at the leader.";
         messages: Labelled<Counter, Direction>, None, "Link messages by direction.";
+        write_offs: Counter, None, "Silent nodes that were written off by this leader.";
+        tasks_lost: Counter, None, "Tasks that left silent nodes because this leader wrote them off.";
+        brake: Gauge, None, "1 while the leader writes silent nodes off slowly, because many fell silent together.";
+        silent_nodes: Gauge, None, "Nodes that the brake holds for silent together; 0 while it is off.";
     }
     /// An agent's attempts.
     agent: AgentMetrics {
