@@ -69,7 +69,6 @@ pub const RULES: &[Rule] = &[
     rule("/paceline.v1.Cell/Snapshot", OPERATORS),
     rule("/paceline.v1.Cell/TransferLeadership", OPERATORS),
     rule("/paceline.v1.Cell/ReleaseBrake", OPERATORS),
-
     stream("/paceline.v1.MasterLink/Connect", SHARDS),
     stream("/paceline.v1.MasterLink/LogStream", SHARDS),
     rule("/paceline.v1.MasterDirectory/WhereIsMyShard", LINKED),
