@@ -27,6 +27,7 @@ mod link;
 mod logs;
 mod process;
 mod run;
+mod simulated;
 mod trouble;
 mod work;
 
@@ -36,6 +37,7 @@ pub use facts::{FactsError, capability_words, detect_capacity, random_instance_a
 pub use folder::{Folder, FolderError, Storage};
 pub use process::{EndError, end_tasks, process_runtime};
 pub use run::{run, run_with};
+pub use simulated::{VirtualClock, drive};
 pub use table::AgentTable;
 
 pub use paceline_runtime::TaskUids;

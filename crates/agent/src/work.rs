@@ -251,6 +251,8 @@ fn launch_of(attempt: AttemptId, spec: &JobSpec) -> Launch {
         cpu_limit_milli: task.cpu_limit_milli,
         time_limit_ms: task.time_limit_ms,
         grace_ms: task.grace_ms,
+        at_most_one: false,
+        script: spec.simulate.map(|block| block.script(attempt)),
     }
 }
 

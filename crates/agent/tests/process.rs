@@ -49,6 +49,8 @@ fn launch(task: u32, script: &str) -> Launch {
         cpu_limit_milli: None,
         time_limit_ms: None,
         grace_ms: 100,
+        at_most_one: false,
+        script: None,
     }
 }
 

@@ -8,5 +8,6 @@ pub mod node;
 mod part;
 pub mod shard;
 mod show;
+mod simulated;
 mod wait;
 mod waiting;

@@ -79,6 +79,16 @@ pub enum LaunchError {
         #[source]
         source: io::Error,
     },
+    /// Its script says so.
+    #[error("attempt {attempt} is scripted to meet {of} faults of its node at launch; this is fault {fault}")]
+    Scripted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Which of them, from 1.
+        fault: u32,
+        /// How many there will be.
+        of: u32,
+    },
     /// There is no user id left for it.
     #[error("there is no user id for attempt {attempt}: {cause}")]
     NoUid {

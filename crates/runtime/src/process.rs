@@ -33,6 +33,7 @@ use std::sync::Arc;
 pub use options::{AllowedUsers, LogRetention, ProcessOptions};
 use paceline_supervisor::logs::LogStream;
 use paceline_types::AttemptId;
+pub(crate) use sight::translate;
 pub use task_uids::TaskUids;
 
 use crate::errors::{LaunchError, ObserveError, OpenError, StopError};

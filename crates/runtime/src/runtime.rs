@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use paceline_supervisor::logs::LogStream;
-use paceline_types::{AttemptId, ExitStatus, Reason, Resources};
+use paceline_types::{AttemptId, ExitStatus, Reason, Resources, Script};
 
 use crate::errors::{LaunchError, ObserveError, StopError};
 
@@ -31,6 +31,10 @@ pub struct Launch {
     pub time_limit_ms: Option<u64>,
     /// Between SIGTERM and SIGKILL when the time limit passes.
     pub grace_ms: u64,
+    /// It must run only while it holds a lease, so that it never runs twice.
+    pub at_most_one: bool,
+    /// What it pretends to do; nothing: it runs. A runtime that cannot do the one that is asked for refuses.
+    pub script: Option<Script>,
 }
 
 /// What an attempt does at present.
@@ -92,6 +96,8 @@ pub enum CapabilityCode {
     OwnUser,
     /// Everything of a task is killed at once, whatever it forks.
     KillAtOnce,
+    /// Tasks only pretend to run, so that no limit is kept and none is exceeded.
+    Simulated,
 }
 
 impl CapabilityCode {
@@ -105,6 +111,7 @@ impl CapabilityCode {
             Self::UserSwitch => "user_switch",
             Self::OwnUser => "own_user",
             Self::KillAtOnce => "kill_at_once",
+            Self::Simulated => "simulated",
         }
     }
 }

@@ -11,12 +11,13 @@
 //! supervisor          intent ─► running ─────────────────────────► exit ─► nudge socket
 //! ```
 //!
-//! The library is std only, so that every runtime can use the same records, [`lease`] decision and log
-//! segments. It leaves running a process to the binary of this crate, and what an attempt means to the cell
+//! The library is std only, so that every runtime can use the same records, [`lease`] and [`ending`] decisions and
+//! log segments. It leaves running a process to the binary of this crate, and what an attempt means to the cell
 //! to the agent.
 
 pub mod cgroup;
 mod checksum;
+pub mod ending;
 mod folder;
 pub mod lease;
 pub mod logs;

@@ -10,3 +10,4 @@ mod leaving;
 mod linking;
 mod logs;
 mod running;
+mod simulated;

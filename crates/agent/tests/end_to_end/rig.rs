@@ -10,6 +10,7 @@ use paceline_link::message::{
     AgentOrder, Desired, JobBody, Observed, OrderRun, OrderSet, Orders, Report, ShardAddress, ShardList,
 };
 use paceline_rules::JobSpec;
+use paceline_runtime::Runtime;
 use paceline_types::{
     AgentInstance, Attempt, AttemptId, BootId, ExitStatus, FenceToken, Generation, IndexRange, JobUid,
     Resources, Revision, ShardId, SpecVersion, TaskIndex, Term,
@@ -24,6 +25,8 @@ use crate::fake_shard::{FakeSession, FakeShard};
 pub struct Rig {
     pub dir: TempDir,
     pub runtime: Arc<FakeRuntime>,
+    /// In place of the fake one.
+    pub instead: Option<Arc<dyn Runtime>>,
     authority: Authority,
 }
 
@@ -40,7 +43,7 @@ impl Rig {
     pub fn with_runtime(runtime: FakeRuntime) -> Self {
         let dir = TempDir::new().unwrap();
         let authority = Authority::create(&dir.path().join("ca"), "c1").unwrap();
-        Self { dir, runtime: Arc::new(runtime), authority }
+        Self { dir, runtime: Arc::new(runtime), instead: None, authority }
     }
 
     pub fn credentials(&self, role: Role, name: &str) -> Arc<Credentials> {
@@ -86,7 +89,10 @@ impl Rig {
         let address = "127.0.0.1:0".parse().unwrap();
         let listener = TlsListener::bind(address, Arc::clone(&credentials)).await.unwrap();
         let connector = Arc::new(TlsConnector::new(Arc::clone(&credentials)));
-        let runtime = Arc::clone(&self.runtime);
+        let runtime: Arc<dyn Runtime> = match self.instead.clone() {
+            Some(runtime) => runtime,
+            None => Arc::clone(&self.runtime) as Arc<dyn Runtime>,
+        };
         let (shutdown, asked) = oneshot::channel::<()>();
         let asked = async move {
             let _ = asked.await;

@@ -6,7 +6,7 @@ use paceline_client::v1;
 use paceline_telemetry::certificate_ends_soon;
 use serde_json::{Map, Value, json};
 
-use super::waiting;
+use super::{simulated, waiting};
 
 /// A job's uid as it is printed and read.
 pub fn uid(uid: Option<&v1::JobUid>) -> String {
@@ -61,9 +61,9 @@ fn counts_json(tasks: &v1::TaskCounts) -> Value {
     Value::Object(map)
 }
 
-/// A job.
+/// A job; what it pretends to do only where one job was asked for.
 pub fn job_json(job: &v1::JobStatus) -> Value {
-    json!({
+    let mut json = json!({
         "name": job.name,
         "uid": uid(job.uid.as_ref()),
         "state": job_state(job.state()),
@@ -78,7 +78,12 @@ pub fn job_json(job: &v1::JobStatus) -> Value {
         "ended_revision": job.ended_revision,
         "retired": job.retired,
         "waiting": waiting::json(job.waiting.as_ref()),
-    })
+    });
+    // Lists come without what the jobs run, and then nothing is said of it.
+    if let Some(spec) = &job.spec {
+        json["simulate"] = simulated::json(spec.simulate.as_ref());
+    }
+    json
 }
 
 /// States with tasks in them, as in `2 running, 1 succeeded`.
@@ -110,6 +115,9 @@ pub fn job_rows(job: &v1::JobStatus) -> Vec<Vec<String>> {
     ];
     if !job.reasons.is_empty() {
         rows.push(row("reasons", ends_text(&job.reasons)));
+    }
+    if let Some(block) = job.spec.as_ref().and_then(|spec| spec.simulate) {
+        rows.push(row("simulated", simulated::text(&block)));
     }
     if job.reason() != v1::Reason::None {
         rows.push(row("stopped", reason(job.reason())));

@@ -16,6 +16,13 @@ impl Shared {
         folder: &Path,
         user: Option<UserIds>,
     ) -> Result<Order, String> {
+        // Placement keeps both away; this is the second wall.
+        if launch.script.is_some() {
+            return Err("the job only pretends to run (simulate), and this node runs real tasks".to_owned());
+        }
+        if launch.at_most_one {
+            return Err("the task must run under a lease, which this node cannot keep".to_owned());
+        }
         let attempt = launch.attempt.to_string();
         let work = folder.join(WORK_FOLDER);
         let work = work.to_str().expect("the data folder was checked to be UTF-8 when it was opened");

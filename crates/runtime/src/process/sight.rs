@@ -82,6 +82,7 @@ pub fn translate(ended: &Ended) -> Exit {
         Cause::TimeLimit => Reason::TimeLimit,
         Cause::OutOfMemory => Reason::OutOfMemory,
         Cause::SupervisorDied => Reason::SupervisorDied,
+        Cause::LeaseEnded => Reason::LeaseEnded,
     };
     Exit {
         status,

@@ -8,5 +8,6 @@ mod ends;
 mod limits;
 mod node;
 mod outlives;
+mod refused;
 mod supervising;
 mod surroundings;

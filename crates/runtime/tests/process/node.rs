@@ -176,6 +176,8 @@ pub fn launch(run: &[&str]) -> Launch {
         cpu_limit_milli: None,
         time_limit_ms: None,
         grace_ms: 100,
+        at_most_one: false,
+        script: None,
     }
 }
 

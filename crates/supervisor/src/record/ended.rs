@@ -31,10 +31,12 @@ pub enum Cause {
     OutOfMemory,
     /// The supervisor died first.
     SupervisorDied,
+    /// It may run only under a lease, and the lease was over.
+    LeaseEnded,
 }
 
 impl Cause {
-    const WORDS: [(Self, &'static str); 7] = [
+    const WORDS: [(Self, &'static str); 8] = [
         (Self::Exited, "exited"),
         (Self::LaunchFailed, "launch_failed"),
         (Self::NodeFault, "node_fault"),
@@ -42,6 +44,7 @@ impl Cause {
         (Self::TimeLimit, "time_limit"),
         (Self::OutOfMemory, "out_of_memory"),
         (Self::SupervisorDied, "supervisor_died"),
+        (Self::LeaseEnded, "lease_ended"),
     ];
 
     /// The word in the record.

@@ -9,7 +9,6 @@
 
 mod attempt;
 mod control;
-mod ending;
 mod groups;
 mod news;
 mod output;

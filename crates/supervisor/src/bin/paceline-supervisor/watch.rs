@@ -5,13 +5,13 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use paceline_supervisor::ending::{Act, Ending};
 use paceline_supervisor::logs::LogStream;
 use paceline_supervisor::{Cause, Order, Outcome, Stop, read};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::control::Control;
-use crate::ending::{Act, Ending};
 use crate::groups::Groups;
 use crate::news::{self, Start};
 use crate::output::{Output, READ_BYTES};

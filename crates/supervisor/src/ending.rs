@@ -1,6 +1,7 @@
-//! When to end the task: time limit, stop, grace. Pure: times are milliseconds since the task started.
+//! When to end the task: time limit, stop, grace, lease. Pure, and the same in every runtime: times are milliseconds
+//! since the task started.
 
-use paceline_supervisor::Cause;
+use crate::record::ended::Cause;
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub struct Ending {
 
 impl Ending {
     /// For a task that has just started.
+    #[must_use]
     pub fn new(time_limit_ms: Option<u64>, limit_grace_ms: u64) -> Self {
         Self { limit_at_ms: time_limit_ms, limit_grace_ms, cause: None, stage: Stage::Runs }
     }
@@ -72,6 +74,7 @@ impl Ending {
     }
 
     /// When to look again, if nothing else happens.
+    #[must_use]
     pub fn due_at_ms(&self) -> Option<u64> {
         match self.stage {
             Stage::Runs => self.limit_at_ms,
@@ -82,6 +85,7 @@ impl Ending {
     }
 
     /// Why it was ended, when it was told to.
+    #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.cause
     }
