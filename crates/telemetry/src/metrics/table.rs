@@ -122,6 +122,7 @@ table! {
     link: LinkMetrics {
         sessions: Gauge, None, "Link sessions that are open here: of agents at a shard, of shards at the leader.";
         messages: Labelled<Counter, Direction>, None, "Link messages by direction.";
+        skipped: Counter, None, "Link messages left out because only a newer version knows their kind.";
     }
     /// An agent's attempts.
     agent: AgentMetrics {
