@@ -10,6 +10,7 @@ mod throughput;
 
 mod big;
 mod checks;
+mod frame;
 mod links;
 mod masters;
 mod workload;

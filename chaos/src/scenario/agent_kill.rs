@@ -14,41 +14,24 @@ use paceline_client::{Client, v1};
 use tokio::time::sleep;
 
 use super::workload::{Pids, Workload};
-use super::{Options, checks, masters};
+use super::{Options, frame, masters};
 use crate::cell::DevCell;
-use crate::load::Load;
 use crate::report::{AgentKill, Report};
 use crate::wait::{ms_since, until};
 
-/// The names of the small jobs begin so.
-const PREFIX: &str = "small-";
 /// From the restart until the node is up.
 const UP_WITHIN: Duration = Duration::from_secs(120);
-/// Submissions go on for so long before and after, so that there is something to lose.
-const SUBMISSIONS_AROUND: Duration = Duration::from_secs(2);
 /// Stage 0 ends while the agent is away, stage 1 after it is back.
 const STAGES: u32 = 2;
 
 /// Runs it against a cell that brings nothing back by itself.
 pub async fn run(cell: &DevCell, options: &Options, report: &mut Report) -> Result<()> {
-    let client = cell.client()?;
-    let load = Load::start(&client, PREFIX);
-    sleep(SUBMISSIONS_AROUND).await;
-    for number in 1..=options.runs {
-        match kill_agent(cell, &client, number, options, report).await {
-            Ok(kill) => report.agent_kills.push(kill),
-            // What was waited for did not come: a broken promise, and no state to begin another one from.
-            Err(error) => {
-                report.violations.push(format!("kill {number}: {error:#}"));
-                break;
-            }
-        }
-    }
-    sleep(SUBMISSIONS_AROUND).await;
-    let calls = load.stop().await?;
-    report.take_held(checks::hold_record(&client, PREFIX, &calls).await?, options.acknowledged_min);
-    report.digests_equal_at = checks::compare_digests(cell, &mut report.violations).await?;
-    Ok(())
+    frame::run(cell, options, report, "kill", async |client, number, report| {
+        let kill = kill_agent(cell, client, number, options, report).await?;
+        report.agent_kills.push(kill);
+        Ok(())
+    })
+    .await
 }
 
 async fn kill_agent(

@@ -10,42 +10,25 @@ use paceline_client::Client;
 use tokio::time::sleep;
 
 use super::workload::{Pids, Workload};
-use super::{Options, checks, links};
+use super::{Options, checks, frame, links};
 use crate::cell::DevCell;
-use crate::load::Load;
 use crate::process::Process;
 use crate::report::{Outage, Report};
 use crate::wait::ms_since;
 
-/// The names of the small jobs begin so.
-const PREFIX: &str = "small-";
 /// From the first restart until a write is committed.
 const NEXT_WRITE_WITHIN: Duration = Duration::from_secs(60);
-/// Submissions go on for so long before and after, so that there is something to lose.
-const SUBMISSIONS_AROUND: Duration = Duration::from_secs(2);
 /// Stage 0 ends while everything is away, stage 1 after it is back.
 const STAGES: u32 = 2;
 
 /// Runs it against a cell that brings nothing back by itself.
 pub async fn run(cell: &DevCell, options: &Options, report: &mut Report) -> Result<()> {
-    let client = cell.client()?;
-    let load = Load::start(&client, PREFIX);
-    sleep(SUBMISSIONS_AROUND).await;
-    for number in 1..=options.runs {
-        match outage(cell, &client, number, options, report).await {
-            Ok(outage) => report.outages.push(outage),
-            // What was waited for did not come: a broken promise, and no state to begin another outage from.
-            Err(error) => {
-                report.violations.push(format!("outage {number}: {error:#}"));
-                break;
-            }
-        }
-    }
-    sleep(SUBMISSIONS_AROUND).await;
-    let calls = load.stop().await?;
-    report.take_held(checks::hold_record(&client, PREFIX, &calls).await?, options.acknowledged_min);
-    report.digests_equal_at = checks::compare_digests(cell, &mut report.violations).await?;
-    Ok(())
+    frame::run(cell, options, report, "outage", async |client, number, report| {
+        let outage = outage(cell, client, number, options, report).await?;
+        report.outages.push(outage);
+        Ok(())
+    })
+    .await
 }
 
 async fn outage(

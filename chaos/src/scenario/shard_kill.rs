@@ -18,21 +18,16 @@ use paceline_rules::{Constraint, Operator};
 use tokio::time::sleep;
 
 use super::workload::{Pids, Workload};
-use super::{Options, checks, links, masters};
+use super::{Options, checks, frame, links, masters};
 use crate::cell::DevCell;
-use crate::load::Load;
 use crate::report::{Outage, Report, ShardKill};
 use crate::wait::{ms_since, until};
 
-/// The names of the small jobs begin so.
-const PREFIX: &str = "small-";
 /// From the SIGKILL until every node speaks through another shard.
 const REHOMED_WITHIN: Duration = Duration::from_secs(120);
 /// From the shard's return until its nodes are with it again: they look for it every twenty to forty seconds, and
 /// more rarely where it took their connection and had no leader yet.
 const HOME_WITHIN: Duration = Duration::from_secs(300);
-/// Submissions go on for so long before and after, so that there is something to lose.
-const SUBMISSIONS_AROUND: Duration = Duration::from_secs(2);
 /// Stage 0 ends while one shard is away, stage 1 while all are, stage 2 in the end.
 const STAGES: u32 = 3;
 /// The label that names a node, so that a job can be sent to it.
@@ -47,20 +42,10 @@ pub async fn run(cell: &DevCell, options: &Options, report: &mut Report) -> Resu
         let set = [(LABEL.to_owned(), agent.node.clone())].into();
         client.nodes().label(&agent.node, set, Vec::new()).await.context("cannot label a node")?;
     }
-    let load = Load::start(&client, PREFIX);
-    sleep(SUBMISSIONS_AROUND).await;
-    for number in 1..=options.runs {
-        // What was waited for did not come: a broken promise, and no state to begin another one from.
-        if let Err(error) = kills(cell, &client, number, options, report).await {
-            report.violations.push(format!("kill {number}: {error:#}"));
-            break;
-        }
-    }
-    sleep(SUBMISSIONS_AROUND).await;
-    let calls = load.stop().await?;
-    report.take_held(checks::hold_record(&client, PREFIX, &calls).await?, options.acknowledged_min);
-    report.digests_equal_at = checks::compare_digests(cell, &mut report.violations).await?;
-    Ok(())
+    frame::run(cell, options, report, "kill", async |client, number, report| {
+        kills(cell, client, number, options, report).await
+    })
+    .await
 }
 
 async fn kills(

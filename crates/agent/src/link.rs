@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use paceline_link::message::{AgentMessage, AgentOrder, Hello};
 use paceline_runtime::Runtime;
+use paceline_telemetry::Metrics;
 use paceline_types::{NodeName, ShardName};
 use tokio::time::{Instant, sleep_until};
 
@@ -60,6 +61,7 @@ enum State {
 pub(crate) struct Link {
     node: NodeName,
     timings: Timings,
+    metrics: Arc<Metrics>,
     dialler: Dialler,
     runtime: Arc<dyn Runtime>,
     workers: Workers,
@@ -82,6 +84,7 @@ impl Link {
         Self {
             node: config.node.clone(),
             timings: config.timings,
+            metrics: Arc::clone(&config.metrics),
             dialler,
             runtime,
             workers: config.workers,
@@ -181,6 +184,11 @@ impl Link {
     fn on_news(&mut self, news: News) -> Option<LinkEvent> {
         match news {
             News::Order(order) => self.on_order(order),
+            News::Skipped => {
+                let shard = self.session()?.shard().to_string();
+                self.metrics.skipped_messages(&shard, 1);
+                None
+            }
             News::Ended(cause) => Some(self.lose_to_another(&cause)),
             News::NotWelcomed if self.targets.has_choice() => {
                 self.unwelcomed += 1;

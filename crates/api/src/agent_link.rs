@@ -1,9 +1,9 @@
-//! Frames between an agent and its shard.
+//! Frames between an agent and its shard. A frame of a kind that only a newer peer has is nothing to us.
 
 use paceline_link::message::{AgentMessage, AgentOrder};
 use paceline_types::{NodeEpoch, NodeId};
 
-use crate::fault::{DecodeError, convert, present};
+use crate::fault::{DecodeError, convert};
 use crate::v1;
 use crate::v1::agent_frame::Message as Up;
 use crate::v1::order_frame::Message as Down;
@@ -19,14 +19,15 @@ impl From<AgentMessage> for v1::AgentFrame {
     }
 }
 
-impl TryFrom<v1::AgentFrame> for AgentMessage {
+impl TryFrom<v1::AgentFrame> for Option<AgentMessage> {
     type Error = DecodeError;
     fn try_from(frame: v1::AgentFrame) -> Result<Self, DecodeError> {
-        Ok(match present("message", frame.message)? {
-            Up::Hello(hello) => Self::Hello(Box::new(convert("hello", hello)?)),
-            Up::Report(report) => Self::Report(convert("report", report)?),
-            Up::Alive(v1::Alive {}) => Self::Alive,
-        })
+        let Some(message) = frame.message else { return Ok(None) };
+        Ok(Some(match message {
+            Up::Hello(hello) => AgentMessage::Hello(Box::new(convert("hello", hello)?)),
+            Up::Report(report) => AgentMessage::Report(convert("report", report)?),
+            Up::Alive(v1::Alive {}) => AgentMessage::Alive,
+        }))
     }
 }
 
@@ -47,21 +48,22 @@ impl From<AgentOrder> for v1::OrderFrame {
     }
 }
 
-impl TryFrom<v1::OrderFrame> for AgentOrder {
+impl TryFrom<v1::OrderFrame> for Option<AgentOrder> {
     type Error = DecodeError;
     fn try_from(frame: v1::OrderFrame) -> Result<Self, DecodeError> {
-        Ok(match present("message", frame.message)? {
-            Down::Welcome(welcome) => Self::Welcome {
+        let Some(message) = frame.message else { return Ok(None) };
+        Ok(Some(match message {
+            Down::Welcome(welcome) => AgentOrder::Welcome {
                 node: NodeId(welcome.node),
                 epoch: NodeEpoch(welcome.epoch),
                 heartbeat_ms: welcome.heartbeat_ms,
             },
-            Down::Orders(orders) => Self::Orders(convert("orders", orders)?),
-            Down::Acknowledge(v1::Acknowledge { sequence }) => Self::Acknowledge { sequence },
+            Down::Orders(orders) => AgentOrder::Orders(convert("orders", orders)?),
+            Down::Acknowledge(v1::Acknowledge { sequence }) => AgentOrder::Acknowledge { sequence },
             Down::Refused(v1::Refused { message, retry_after_ms }) => {
-                Self::Refused { message, retry_after_ms }
+                AgentOrder::Refused { message, retry_after_ms }
             }
-            Down::Shards(list) => Self::Shards(convert("shards", list)?),
-        })
+            Down::Shards(list) => AgentOrder::Shards(convert("shards", list)?),
+        }))
     }
 }

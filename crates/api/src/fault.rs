@@ -32,6 +32,11 @@ impl DecodeError {
         Self::new(field, "absent", "it to be set")
     }
 
+    /// A oneof that is empty: nothing was set, or a kind that only a newer sender has.
+    pub(crate) fn unknown_kind(field: &str) -> Self {
+        Self::new(field, "absent or of a newer kind", "a kind that this version knows")
+    }
+
     /// Puts the path of the enclosing field before that of this one.
     #[must_use]
     pub(crate) fn within(mut self, outer: &str) -> Self {
@@ -71,6 +76,11 @@ impl From<DecodeError> for Status {
 /// Unwraps a field that must be there.
 pub(crate) fn present<T>(field: &str, value: Option<T>) -> Result<T, DecodeError> {
     value.ok_or_else(|| DecodeError::absent(field))
+}
+
+/// Unwraps a oneof inside a message, where leaving it out would change what the message says.
+pub(crate) fn known<T>(field: &str, kind: Option<T>) -> Result<T, DecodeError> {
+    kind.ok_or_else(|| DecodeError::unknown_kind(field))
 }
 
 /// Converts a field, naming it where that fails.

@@ -6,7 +6,7 @@ use paceline_types::{
     Attempt, AttemptId, ExitStatus, FenceToken, Generation, JobUid, Resources, Revision, TaskIndex, Term,
 };
 
-use crate::fault::{DecodeError, present};
+use crate::fault::{DecodeError, known, present};
 use crate::v1;
 
 /// The codes that a process can exit with.
@@ -99,7 +99,7 @@ impl From<ExitStatus> for v1::ExitStatus {
 impl TryFrom<v1::ExitStatus> for ExitStatus {
     type Error = DecodeError;
     fn try_from(status: v1::ExitStatus) -> Result<Self, DecodeError> {
-        match present("ended", status.ended)? {
+        match known("ended", status.ended)? {
             v1::exit_status::Ended::Code(code) if EXIT_CODES.contains(&code) => Ok(Self::Code(code)),
             v1::exit_status::Ended::Code(code) => Err(DecodeError::new("code", code, "0 to 255")),
             v1::exit_status::Ended::Signal(signal) if SIGNALS.contains(&signal) => Ok(Self::Signal(signal)),
@@ -150,6 +150,9 @@ mod tests {
             assert_eq!(fault.field, field);
         }
         let fault = ExitStatus::try_from(v1::ExitStatus { ended: None }).expect_err("refused");
-        assert_eq!(fault.to_string(), "field `ended` is `absent`: expected it to be set");
+        assert_eq!(
+            fault.to_string(),
+            "field `ended` is `absent or of a newer kind`: expected a kind that this version knows"
+        );
     }
 }

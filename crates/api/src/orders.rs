@@ -4,7 +4,7 @@ use bytes::Bytes;
 use paceline_link::message::{Desired, JobBody, OrderRun, OrderSet, Orders};
 use paceline_types::{Attempt, Revision, SpecVersion};
 
-use crate::fault::{DecodeError, each, present, required};
+use crate::fault::{DecodeError, each, known, present, required};
 use crate::v1;
 
 impl From<Orders> for v1::Orders {
@@ -67,7 +67,7 @@ impl From<OrderRun> for v1::OrderRun {
 impl TryFrom<v1::OrderRun> for OrderRun {
     type Error = DecodeError;
     fn try_from(run: v1::OrderRun) -> Result<Self, DecodeError> {
-        let desired = match present("desired", run.desired)? {
+        let desired = match known("desired", run.desired)? {
             v1::order_run::Desired::Run(run) => Desired::Run { assigned: Revision(run.assigned) },
             v1::order_run::Desired::Stop(stop) => Desired::Stop { grace_ms: stop.grace_ms },
         };

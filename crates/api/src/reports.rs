@@ -4,7 +4,7 @@ use bytes::Bytes;
 use paceline_link::message::{Hello, Observed, Report, ReportRun};
 use paceline_types::{AgentInstance, Attempt, BootId, IndexSet, LinkSession, NodeEpoch};
 
-use crate::fault::{DecodeError, each, present, required};
+use crate::fault::{DecodeError, each, known, present, required};
 use crate::ids::{bytes16, id16, name};
 use crate::states::reason;
 use crate::v1;
@@ -89,7 +89,7 @@ impl TryFrom<v1::ReportRun> for ReportRun {
             job: present("job", run.job)?.into(),
             attempt: Attempt(run.attempt),
             tasks,
-            observed: present("observed", run.observed)?.try_into()?,
+            observed: known("observed", run.observed)?.try_into()?,
             pids: run.pids,
         })
     }

@@ -6,6 +6,7 @@ mod caller;
 mod calls;
 mod cell;
 mod directory;
+mod heard;
 mod jobs;
 mod links;
 mod logs;
@@ -44,10 +45,10 @@ use crate::refuse;
 use crate::room::Room;
 use caller::Caller;
 pub(crate) use calls::counted;
+pub(crate) use heard::Heard;
 pub(crate) use links::unix_seconds;
 pub(crate) use logs::{LogRelay, Readers};
 pub(crate) use watch::Watchers;
-pub(crate) use why::Heard;
 
 /// Largest request: an entry of 2 MiB in API encoding, with room for framing.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -77,7 +78,7 @@ pub(crate) struct Services {
     pub log_readers: Readers,
     /// Who watches.
     pub watchers: Watchers,
-    /// What the hub heard last, for explanations.
+    /// What the hub heard last.
     pub heard: Heard,
     /// Where work that takes its time runs.
     pub execution: Execution,
@@ -113,8 +114,17 @@ impl Services {
         }
     }
 
-    /// What the leader's loop knows of links; nothing where another master leads.
-    async fn links(&self) -> Option<LinksAnswer> {
+    /// What the leader's loop knew of links a moment ago; nothing where another master leads.
+    async fn links(&self) -> Option<Arc<LinksAnswer>> {
+        let status = self.replica.status();
+        if !status.leading {
+            return None;
+        }
+        self.heard.links(status.term, self.links_now()).await
+    }
+
+    /// What it knows now.
+    async fn links_now(&self) -> Option<LinksAnswer> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.questions.send(Question::Links(reply)).await.ok()?;
         let answer = answer.await.ok()?;

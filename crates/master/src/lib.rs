@@ -27,7 +27,6 @@ mod room;
 mod run;
 mod shares;
 mod show;
-mod standard;
 
 pub use config::{Founder, LogBudget, MasterConfig};
 pub use paceline_replica::Timings;

@@ -80,6 +80,11 @@ impl Proposer {
         outcome
     }
 
+    /// The metrics of this master.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Counts a proposal that was turned away before it was made.
     pub(crate) fn turned_away(&self) {
         self.metrics.raft.proposals.of(ProposalOutcome::Overloaded).inc();

@@ -13,9 +13,23 @@ use crate::room::{NearlyFull, RETRY_AFTER_MS};
 /// When to ask again while no leader is known: about one election.
 const NO_LEADER_RETRY_MS: u64 = 200;
 
+/// What a caller hears of a proposal whose end this master has not seen.
+const OUTCOME_UNKNOWN: &str = "this master did not see the change committed in time, or leads no longer: the change may \
+     have been made, or still be; the same request id finds out";
+
 /// A status with a code, a sentence and nothing else.
 pub(crate) fn plain(code: ErrorCode, message: impl Into<String>) -> Status {
     status_from(ErrorDetail { code: code.into(), message: message.into(), ..ErrorDetail::default() })
+}
+
+/// A bound is reached, nothing was done, and there may be room at that time.
+pub(crate) fn overloaded(message: impl Into<String>, retry_after_ms: u64) -> Status {
+    status_from(ErrorDetail {
+        code: ErrorCode::Overloaded.into(),
+        message: message.into(),
+        retry_after_ms,
+        ..ErrorDetail::default()
+    })
 }
 
 /// All faults of a request at once.
@@ -114,12 +128,7 @@ fn way_out(refusal: &Refusal) -> &'static str {
 
 /// The disk has no room for a change by a client. Not recorded: the same id may come again.
 pub(crate) fn nearly_full(full: &NearlyFull) -> Status {
-    status_from(ErrorDetail {
-        code: ErrorCode::Overloaded.into(),
-        message: full.to_string(),
-        retry_after_ms: RETRY_AFTER_MS,
-        ..ErrorDetail::default()
-    })
+    overloaded(full.to_string(), RETRY_AFTER_MS)
 }
 
 /// A proposal without replies.
@@ -130,14 +139,13 @@ pub(crate) fn proposal(error: &ProposalError) -> Status {
         ProposalError::Replica(error) => match error {
             ProposeError::NotLeader { leader } => not_leader(leader.as_ref()),
             ProposeError::TooLarge { .. } => plain(ErrorCode::TooLarge, error.to_string()),
-            ProposeError::Overloaded { retry_after_ms } => status_from(ErrorDetail {
-                code: ErrorCode::Overloaded.into(),
-                message: error.to_string(),
-                retry_after_ms: *retry_after_ms,
-                ..ErrorDetail::default()
-            }),
+            ProposeError::Overloaded { retry_after_ms } => overloaded(error.to_string(), *retry_after_ms),
             ProposeError::Shutdown => plain(ErrorCode::Unavailable, error.to_string()),
-            ProposeError::Unknown { .. } => plain(ErrorCode::OutcomeUnknown, error.to_string()),
+            ProposeError::Unknown { cause } => {
+                // As below: the cause is for whoever looks after the masters.
+                tracing::debug!(cause, "the outcome of a proposal is unknown");
+                plain(ErrorCode::OutcomeUnknown, OUTCOME_UNKNOWN)
+            }
         },
     }
 }
@@ -159,6 +167,22 @@ pub(crate) fn read(error: &ReadError) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outcome_that_is_not_known_is_told_in_plain_words() {
+        let cause =
+            "ForwardToLeader { leader_id: Some(2), leader_node: Some(Member { disk_id: [7, 9] }) }".into();
+        let status = proposal(&ProposalError::Replica(ProposeError::Unknown { cause }));
+        assert!(!status.message().contains(['{', '[']), "{status}");
+        assert_eq!(paceline_api::detail_of(&status).expect("typed").code(), ErrorCode::OutcomeUnknown);
+    }
+
+    #[test]
+    fn a_bound_says_when_to_come_again() {
+        let detail = paceline_api::detail_of(&overloaded("64 watches are open", 2_000)).expect("typed");
+        assert_eq!((detail.code(), detail.retry_after_ms), (ErrorCode::Overloaded, 2_000));
+        assert_eq!(detail.message, "64 watches are open");
+    }
 
     #[test]
     fn a_read_without_a_majority_says_so_in_plain_words() {

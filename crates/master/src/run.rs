@@ -7,13 +7,17 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::Router;
+use paceline_api::FILE_DESCRIPTOR_SET;
+use paceline_api::v1::{cell_server, jobs_server, master_link_server, nodes_server, shards_server};
 use paceline_cell::Cell;
 use paceline_identity::{Connector, Credentials, Listener, ServeError, serve};
 use paceline_replica::{
     Disk, DiskError, Execution, FatalHandler, History, InitializeError, OpenError, Replica, ReplicaConfig,
     ReplicaStatus, ServerRole,
 };
-use paceline_telemetry::{Check, Health, Metrics, Probe, http_routes, serve_loopback_health};
+use paceline_telemetry::{
+    Check, Health, Metrics, Probe, ReflectionError, Serving, grpc_routes, http_routes, serve_loopback_health,
+};
 use paceline_types::TaskState;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -31,7 +35,6 @@ use crate::proposer::Proposer;
 use crate::published::Published;
 use crate::reads::Reads;
 use crate::room::{FREE_BYTES_MIN, Room};
-use crate::standard::{Serving, standard};
 
 /// How long a leader that was asked to end may take to hand over; then it ends all the same.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -41,6 +44,16 @@ const RELEASE: Duration = Duration::from_secs(5);
 const RELEASE_LOOK: Duration = Duration::from_millis(5);
 /// How often gauges are brought up to date.
 const OBSERVE: Duration = Duration::from_secs(1);
+
+/// What a gRPC tool may ask about: the server as a whole, and each service that needs a leader.
+const HEALTH_SERVICES: [&str; 6] = [
+    "",
+    cell_server::SERVICE_NAME,
+    jobs_server::SERVICE_NAME,
+    master_link_server::SERVICE_NAME,
+    nodes_server::SERVICE_NAME,
+    shards_server::SERVICE_NAME,
+];
 
 /// What a master is made of besides its configuration: the simulation hands in its own.
 pub struct MasterParts<L> {
@@ -83,8 +96,8 @@ pub enum MasterError {
     #[error("a port cannot be served")]
     Serve(#[from] ServeError),
     /// The compiled contract cannot be served for reflection.
-    #[error("reflection cannot be served: {0}")]
-    Reflection(String),
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
     /// Raft died in this process; whoever started it starts it again.
     #[error("Raft has stopped: {0}")]
     Raft(String),
@@ -165,9 +178,7 @@ pub async fn run_in<L: Listener>(
         heard: Heard::default(),
         execution,
     };
-    let reflection_failed =
-        |error: tonic_reflection::server::Error| MasterError::Reflection(error.to_string());
-    let (standard, serving) = standard().await.map_err(reflection_failed)?;
+    let (standard, serving) = grpc_routes(FILE_DESCRIPTOR_SET, &HEALTH_SERVICES).await?;
     let router = counted(services.routes(), metrics.clone())
         .merge(standard)
         .merge(http_routes(metrics.clone(), health.clone()));

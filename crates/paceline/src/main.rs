@@ -21,12 +21,11 @@ mod shutdown;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::Parser;
 
 use cli::{Cli, Command, ShardArgs};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let format = cli.cell.output;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

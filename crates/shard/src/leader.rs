@@ -10,10 +10,11 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use paceline_api::v1::master_link_client::MasterLinkClient;
 use paceline_api::v1::{Leader, MasterFrame, ShardFrame};
-use paceline_api::{FRAME_BYTES_MAX, detail_of};
+use paceline_api::{FRAME_BYTES_MAX, Known, detail_of};
 use paceline_identity::{Connector, Expect, Role, channel};
 use paceline_link::message::MasterMessage;
 use paceline_link::{LinkId, master_message_bytes};
+use paceline_telemetry::Metrics;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,8 +22,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Status, Streaming};
 
 use crate::backoff::Backoff;
-use crate::config::MasterAddress;
 use crate::intake::Intake;
+use crate::masters::Masters;
 use crate::owner::Event;
 use crate::turns::Turns;
 
@@ -65,7 +66,8 @@ impl Taken {
 /// Finds leaders, one after the other, until the owner is gone.
 pub(crate) struct Dialler {
     pub connector: Arc<dyn Connector>,
-    pub masters: Vec<MasterAddress>,
+    pub masters: Masters,
+    pub metrics: Arc<Metrics>,
     pub events: mpsc::Sender<Event>,
     pub backoff: Backoff,
     pub in_flight_max: u64,
@@ -92,7 +94,7 @@ fn farewell(status: &Status) -> Farewell {
 
 impl Dialler {
     pub(crate) async fn run(mut self) {
-        let mut turns = Turns::new(std::mem::take(&mut self.masters));
+        let mut turns = Turns::new(self.masters.all());
         let mut hint: Option<Leader> = None;
         let mut hints = 0;
         for link in (1..).map(LinkId) {
@@ -104,6 +106,7 @@ impl Dialler {
                 None => (turns.next(), Expect::any(Role::Master)),
             };
             let ended = self.attempt(link, &address, expect).await;
+            turns.follow(self.masters.all());
             if self.events.is_closed() {
                 return;
             }
@@ -171,13 +174,21 @@ impl Dialler {
     async fn listen(&self, link: LinkId, mut frames: Streaming<MasterFrame>, led: &mut bool) -> Farewell {
         let intake = Intake::of_leader();
         loop {
-            let frame = match frames.message().await {
+            let mut frame = match frames.message().await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return ("the stream ended".to_owned(), None),
                 Err(status) => return farewell(&status),
             };
-            match Vec::<MasterMessage>::try_from(frame) {
-                Ok(messages) => {
+            if let Some(masters) = frame.masters.take() {
+                self.masters.learn(masters);
+            }
+            match Known::<MasterMessage>::try_from(frame) {
+                Ok(Known { messages, unknown }) => {
+                    self.metrics.skipped_messages("the leader", unknown);
+                    // Who the masters are says the process; that it leads says its hub alone.
+                    if messages.is_empty() {
+                        continue;
+                    }
                     *led = true;
                     let held = intake.hold(messages.iter().map(master_message_bytes).sum()).await;
                     let event = Event::LeaderMessages { link, messages, held };

@@ -16,6 +16,7 @@ mod connection;
 mod intake;
 mod leader;
 mod logs;
+mod masters;
 mod owner;
 mod run;
 mod service;

@@ -29,7 +29,7 @@ use tonic::{Status, Streaming};
 
 use crate::connection::refusal;
 use broker::{AgentStreamId, Broker, MasterStreamId, OPEN_MAX, OPEN_PER_NODE_MAX};
-pub(crate) use dial::LogDialler;
+pub(crate) use dial::LogDiallers;
 
 /// Streams of agents at once, somewhat above the agents that a shard serves: some leave theirs behind for a moment.
 const AGENT_STREAMS_MAX: usize = 24_000;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use paceline_api::v1::agent_link_server::AgentLinkServer;
+use paceline_api::v1::agent_link_server::{self, AgentLinkServer};
 use paceline_api::{FILE_DESCRIPTOR_SET, FRAME_BYTES_MAX};
 use paceline_identity::{Connector, Credentials, Listener, ServeError, grpc, serve};
 use paceline_link::ShardLogic;
-use paceline_telemetry::{Health, Metrics, Probe, http_routes, serve_loopback_health};
+use paceline_telemetry::{
+    Health, Metrics, Probe, ReflectionError, grpc_routes, http_routes, serve_loopback_health,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -18,12 +20,16 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::backoff::Backoff;
 use crate::config::ShardConfig;
 use crate::leader::Dialler;
-use crate::logs::{LogDesk, LogDialler};
+use crate::logs::{LogDesk, LogDiallers};
+use crate::masters::Masters;
 use crate::owner::{EVENTS_MAX, Event, Owner};
 use crate::service::{AGENT_FRAME_BYTES_MAX, AgentService};
 
 /// How often the days left of the certificate are looked at: it warns each time.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(3_600);
+
+/// What a gRPC tool may ask about: the server as a whole, and the service that needs a leader.
+const HEALTH_SERVICES: [&str; 2] = ["", agent_link_server::SERVICE_NAME];
 
 /// Why a shard ended without being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +47,8 @@ pub enum ShardError {
     #[error("the port of the shard cannot be served")]
     Serve(#[from] ServeError),
     /// The compiled contract cannot be served for reflection.
-    #[error("reflection cannot be served: {0}")]
-    Reflection(String),
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
     /// The health port cannot be served.
     #[error("the health port cannot be served")]
     Health(#[source] io::Error),
@@ -71,27 +77,35 @@ pub async fn run(
     let (metrics, health) = (Arc::new(Metrics::new()), Health::new());
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let logs = LogDesk::new();
-    let router = routes(&events, &logs)?.merge(http_routes(metrics.clone(), health.clone()));
+    let (standard, serving) = grpc_routes(FILE_DESCRIPTOR_SET, &HEALTH_SERVICES).await?;
+    let router = agent_routes(&events, &logs, &metrics)
+        .merge(standard)
+        .merge(http_routes(metrics.clone(), health.clone()));
     let logic = ShardLogic::new(config.name.clone(), address.clone(), config.limits.clone());
     let ready = health.check(Probe::Ready, "leader");
     let owner = Owner::new(logic, metrics.clone(), ready);
-    let probes = probes(config.health_port, health);
+    let probes = probes(config.health_port, health.clone());
+    let masters = Masters::new(config.masters);
     let mut tasks = JoinSet::new();
     // Any master may be asked for output, so each has a stream for it.
-    for (number, master) in (1..).zip(&config.masters) {
-        let backoff = Backoff::new(config.seed.wrapping_add(number));
-        let (connector, desk) = (connector.clone(), logs.clone());
-        tasks.spawn(LogDialler { connector, master: master.clone(), desk, backoff }.run());
-    }
+    let log_diallers = LogDiallers {
+        connector: connector.clone(),
+        masters: masters.subscribe(),
+        desk: logs.clone(),
+        seed: config.seed,
+    };
+    tasks.spawn(log_diallers.run());
     let dialler = Dialler {
         connector,
-        masters: config.masters,
+        masters,
+        metrics: metrics.clone(),
         events: events.clone(),
         backoff: Backoff::new(config.seed),
         in_flight_max: config.limits.batches_in_flight_max,
     };
     tasks.spawn(owner.run(inbox));
     tasks.spawn(dialler.run());
+    tasks.spawn(serving.follow(health));
     if let Some(credentials) = config.credentials {
         tasks.spawn(watch_certificate(credentials, metrics));
     }
@@ -129,21 +143,13 @@ async fn leave(events: &mpsc::Sender<Event>) {
     }
 }
 
-/// Everything that agents and gRPC tools may call.
-fn routes(events: &mpsc::Sender<Event>, logs: &LogDesk) -> Result<Router, ShardError> {
-    let agents = AgentLinkServer::new(AgentService::new(events.clone(), logs.clone()))
+/// What agents may call.
+fn agent_routes(events: &mpsc::Sender<Event>, logs: &LogDesk, metrics: &Arc<Metrics>) -> Router {
+    let service = AgentService::new(events.clone(), logs.clone(), metrics.clone());
+    let agents = AgentLinkServer::new(service)
         .max_decoding_message_size(AGENT_FRAME_BYTES_MAX)
         .max_encoding_message_size(FRAME_BYTES_MAX);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let failed = |error: tonic_reflection::server::Error| ShardError::Reflection(error.to_string());
-    let (_, health) = tonic_health::server::health_reporter();
-    let v1 = grpc(reflection().build_v1().map_err(failed)?);
-    let v1alpha = grpc(reflection().build_v1alpha().map_err(failed)?);
-    Ok(grpc(agents).merge(v1).merge(v1alpha).merge(grpc(health)))
+    grpc(agents)
 }
 
 async fn watch_certificate(credentials: Arc<Credentials>, metrics: Arc<Metrics>) {

@@ -8,6 +8,7 @@ use paceline_api::v1::{self, ErrorCode, LogPiece};
 use paceline_identity::{PeerIdentity, Role};
 use paceline_link::message::AgentMessage;
 use paceline_link::{Claim, ConnectionId, agent_message_bytes};
+use paceline_telemetry::Metrics;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -26,13 +27,14 @@ pub(crate) const AGENT_FRAME_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct AgentService {
     events: mpsc::Sender<Event>,
     intake: Intake,
+    metrics: Arc<Metrics>,
     logs: LogDesk,
     next: Arc<AtomicU64>,
 }
 
 impl AgentService {
-    pub(crate) fn new(events: mpsc::Sender<Event>, logs: LogDesk) -> Self {
-        Self { events, intake: Intake::of_agents(), logs, next: Arc::new(AtomicU64::new(1)) }
+    pub(crate) fn new(events: mpsc::Sender<Event>, logs: LogDesk, metrics: Arc<Metrics>) -> Self {
+        Self { events, intake: Intake::of_agents(), metrics, logs, next: Arc::new(AtomicU64::new(1)) }
     }
 }
 
@@ -54,7 +56,8 @@ impl AgentLink for AgentService {
         let (outbox, inbox) = mpsc::channel(AGENT_OUTBOX_FRAMES);
         let ended = CancellationToken::new();
         let stream = AgentStream { outbox, _reader: ended.clone().drop_guard() };
-        let reader = Reader { events: self.events.clone(), intake: self.intake.of_agent(), connection };
+        let (events, metrics) = (self.events.clone(), self.metrics.clone());
+        let reader = Reader { events, metrics, intake: self.intake.of_agent(), connection };
         reader.pass_on(Event::AgentConnected { connection, claim, stream }).await?;
         let frames = request.into_inner();
         tokio::spawn(ended.run_until_cancelled_owned(reader.run(frames)));
@@ -86,6 +89,7 @@ fn claim_of<T>(request: &Request<T>) -> Result<Claim, Status> {
 /// Reads one agent. It waits where the owner is busy, so an agent that floods slows down nobody but itself.
 struct Reader {
     events: mpsc::Sender<Event>,
+    metrics: Arc<Metrics>,
     intake: Intake,
     connection: ConnectionId,
 }
@@ -97,9 +101,10 @@ impl Reader {
             match frames.message().await {
                 Ok(None) => break None,
                 Err(status) => break Some(status.message().to_owned()),
-                Ok(Some(frame)) => match AgentMessage::try_from(frame) {
+                Ok(Some(frame)) => match Option::<AgentMessage>::try_from(frame) {
                     Err(fault) => break Some(fault.to_string()),
-                    Ok(message) => {
+                    Ok(None) => self.metrics.skipped_messages("an agent", 1),
+                    Ok(Some(message)) => {
                         let held = self.intake.hold(agent_message_bytes(&message)).await;
                         if self.pass_on(Event::AgentMessage { connection, message, held }).await.is_err() {
                             return;

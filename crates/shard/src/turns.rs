@@ -21,6 +21,11 @@ impl Turns {
         Self { masters, next: 0, silent: None, passes: 0 }
     }
 
+    /// The masters are these now. There is at least one.
+    pub(crate) fn follow(&mut self, masters: Vec<MasterAddress>) {
+        self.masters = masters;
+    }
+
     /// The master whose turn it is.
     pub(crate) fn next(&mut self) -> MasterAddress {
         let at = self.next;
@@ -71,6 +76,14 @@ mod tests {
         assert_eq!([turns.next(), turns.next()], ["c", "b"]);
         assert!(!turns.passes_over("a"), "the others insist");
         assert_eq!([turns.next(), turns.next()], ["c", "a"]);
+    }
+
+    #[test]
+    fn masters_that_came_later_have_their_turn_too() {
+        let mut turns = turns(&["a", "b"]);
+        assert_eq!(turns.next(), "a");
+        turns.follow(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+        assert_eq!([turns.next(), turns.next(), turns.next()], ["b", "c", "a"]);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 mod shard {
     pub mod agent;
     pub mod cell;
+    pub mod health;
     pub mod links;
     pub mod logs;
     pub mod master;
+    pub mod masters;
 }

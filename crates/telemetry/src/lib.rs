@@ -7,12 +7,15 @@
 //! What it leaves to others: where the routes are mounted and who may call them (`identity`'s listener and
 //! access table), and what the numbers and checks mean (the roles).
 
+mod grpc;
 mod health;
 mod loopback;
 mod metrics;
+mod quiet;
 mod routes;
 mod tracing_setup;
 
+pub use grpc::{ReflectionError, Serving, grpc_routes};
 pub use health::{Check, Health, HealthReport, Probe};
 pub use loopback::serve_loopback_health;
 pub use metrics::{

@@ -49,10 +49,32 @@ impl Metrics {
         }
     }
 
+    /// Counts messages of a peer whose kind only a newer version knows, and warns whenever their number has doubled.
+    pub fn skipped_messages(&self, peer: &str, messages: usize) {
+        if messages == 0 {
+            return;
+        }
+        let before = self.link.skipped.value();
+        self.link.skipped.add(messages as u64);
+        if doubled(before, self.link.skipped.value()) {
+            let skipped = self.link.skipped.value();
+            tracing::warn!(
+                peer,
+                skipped,
+                "messages of a newer kind are left out: is this process older than its peers?"
+            );
+        }
+    }
+
     /// Warns, once a day, of a certificate that ends soon, whosever it is. Says whether it did.
     pub fn consider_certificate(&self, certificate: &str, days_left: i64) -> bool {
         self.warnings.consider(certificate, days_left)
     }
+}
+
+/// Whether a power of two lies above the one number and not above the other.
+fn doubled(before: u64, after: u64) -> bool {
+    before.checked_ilog2() < after.checked_ilog2()
 }
 
 impl Default for Metrics {
@@ -87,6 +109,17 @@ mod tests {
             assert!(line.help.ends_with('.'), "{}", line.name);
             assert_eq!(line.kind == Kind::Histogram, line.unit == Some("seconds"), "{}", line.name);
         }
+    }
+
+    #[test]
+    fn messages_left_out_are_counted_and_warned_of_ever_more_rarely() {
+        let metrics = Metrics::new();
+        for messages in [0, 1, 2, 5] {
+            metrics.skipped_messages("s1", messages);
+        }
+        assert_eq!(metrics.link.skipped.value(), 8);
+        let warned: Vec<u64> = (0..1_000).filter(|&before| doubled(before, before + 1)).collect();
+        assert_eq!(warned, [0, 1, 3, 7, 15, 31, 63, 127, 255, 511]);
     }
 
     #[test]

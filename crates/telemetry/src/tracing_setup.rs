@@ -4,7 +4,11 @@ use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::quiet::Quiet;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,17 +55,20 @@ pub enum InitTracingError {
     Twice,
 }
 
-/// Sends the process's log lines to standard error; `filter` is a level or `TARGET=LEVEL,…`. Once only.
+/// Sends the process's log lines to standard error; `filter` is a level or `TARGET=LEVEL,…`. Once only. What a library says
+/// again and again is thinned, unless debug lines are asked for.
 pub fn init_tracing(format: LogFormat, filter: &str) -> Result<(), InitTracingError> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|source| InitTracingError::Filter { presented: filter.to_owned(), source })?;
+    let wants_all = filter.max_level_hint().is_none_or(|most| most >= LevelFilter::DEBUG);
+    let quiet = (!wants_all).then(Quiet::default);
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(format == LogFormat::Text && std::io::stderr().is_terminal());
     let installed = match format {
-        LogFormat::Text => lines.finish().try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text => lines.finish().with(quiet).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().with(quiet).try_init(),
     };
     installed.map_err(|_| InitTracingError::Twice)
 }

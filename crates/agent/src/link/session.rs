@@ -15,6 +15,8 @@ use crate::logs::LogTask;
 /// What a session has to say to the link.
 pub(super) enum News {
     Order(AgentOrder),
+    /// An order of a kind that only a newer agent knows.
+    Skipped,
     Ended(String),
     NotWelcomed,
     MoveDue,
@@ -148,8 +150,9 @@ impl Session {
 
 fn news_of(frame: Result<Option<v1::OrderFrame>, tonic::Status>) -> News {
     match frame {
-        Ok(Some(frame)) => match AgentOrder::try_from(frame) {
-            Ok(order) => News::Order(order),
+        Ok(Some(frame)) => match Option::<AgentOrder>::try_from(frame) {
+            Ok(Some(order)) => News::Order(order),
+            Ok(None) => News::Skipped,
             Err(fault) => News::Ended(format!("an order makes no sense: {fault}")),
         },
         Ok(None) => News::Ended("the shard ended the session".to_owned()),

@@ -49,7 +49,7 @@ impl AgentLink for Service {
         let peer = request.extensions().get::<PeerIdentity>().expect("served by identity").clone();
         let mut up = request.into_inner();
         let first = up.message().await?.expect("a Hello");
-        let AgentMessage::Hello(hello) = first.try_into().expect("well formed") else { panic!("no Hello") };
+        let Ok(Some(AgentMessage::Hello(hello))) = first.try_into() else { panic!("no Hello") };
         let (down, frames) = mpsc::channel(64);
         let session = FakeSession { hello: *hello, peer, began: Instant::now(), up, down };
         self.sessions.send(session).expect("the test listens");
@@ -113,7 +113,7 @@ impl FakeSession {
     /// The next message, or nothing when the agent said goodbye or its connection broke.
     pub async fn receive(&mut self) -> Option<AgentMessage> {
         let frame = timeout(PATIENCE, self.up.message()).await.expect("a frame or the end");
-        frame.ok().flatten().map(|frame| frame.try_into().expect("well formed"))
+        frame.ok().flatten().and_then(|frame| frame.try_into().expect("well formed"))
     }
 
     /// The next report; heartbeats are passed over.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::Stream;
+use paceline_api::v1;
 use paceline_api::v1::cell_server::Cell as CellApi;
-use paceline_api::{status_from, v1};
 use paceline_cell::{Cell, CommandBody, ConfigChange, Setting};
 use paceline_link::Liveness;
 use paceline_replica::{Execution, ReplicaStatus, ServerRole};
@@ -91,7 +91,7 @@ impl CellApi for CellService {
         }
         let digest = self.digest(&view, at_revision != 0).await?;
         let links = self.services.links().await;
-        Ok(Response::new(self.status_reply(&view, digest, links.as_ref())))
+        Ok(Response::new(self.status_reply(&view, digest, links.as_deref())))
     }
 
     async fn get_config(
@@ -122,12 +122,8 @@ impl CellApi for CellService {
     ) -> Result<Response<SnapshotStream>, Status> {
         let view = self.services.reads.view(request.get_ref().read.as_ref()).await?;
         let Ok(place) = self.snapshots.clone().try_acquire_owned() else {
-            return Err(status_from(v1::ErrorDetail {
-                code: v1::ErrorCode::Overloaded.into(),
-                message: format!("{SNAPSHOTS_AT_ONCE} snapshots are being sent, and no more are at once"),
-                retry_after_ms: SNAPSHOT_RETRY_MS,
-                ..v1::ErrorDetail::default()
-            }));
+            let message = format!("{SNAPSHOTS_AT_ONCE} snapshots are being sent, and no more are at once");
+            return Err(refuse::overloaded(message, SNAPSHOT_RETRY_MS));
         };
         let (sender, receiver) = mpsc::channel(WAITING_PIECES);
         let execution = self.services.execution;
@@ -192,14 +188,9 @@ impl CellService {
     /// for one computation.
     async fn digest(&self, view: &Arc<Cell>, exactly: bool) -> Result<Known, Status> {
         let Ok(_place) = self.digest_calls.try_acquire() else {
-            return Err(status_from(v1::ErrorDetail {
-                code: v1::ErrorCode::Overloaded.into(),
-                message: format!(
-                    "{DIGESTS_WAITED_FOR} calls wait for a digest of the state, and no more at once"
-                ),
-                retry_after_ms: DIGEST_RETRY_MS,
-                ..v1::ErrorDetail::default()
-            }));
+            let message =
+                format!("{DIGESTS_WAITED_FOR} calls wait for a digest of the state, and no more at once");
+            return Err(refuse::overloaded(message, DIGEST_RETRY_MS));
         };
         let mut last = self.digest.lock().await;
         let revision = view.revision();
@@ -406,7 +397,12 @@ fn transfer(error: &paceline_replica::TransferError) -> Status {
         TransferError::NoOtherVoter => refuse::plain(v1::ErrorCode::Conflict, error.to_string()),
         // The other master was told to take over, and may still do.
         TransferError::NotTaken { .. } => refuse::plain(v1::ErrorCode::OutcomeUnknown, error.to_string()),
-        _ => refuse::plain(v1::ErrorCode::Unavailable, error.to_string()),
+        TransferError::Raft(cause) => {
+            // In the words of Raft's own types, which help nobody who asked.
+            tracing::debug!(cause, "a leadership was not handed over");
+            let message = "the leadership was not handed over: this master is stopping, or lost it meanwhile; nothing was done";
+            refuse::plain(v1::ErrorCode::Unavailable, message)
+        }
     }
 }
 
@@ -450,7 +446,9 @@ mod tests {
     fn a_handover_that_was_asked_for_and_not_seen_may_still_come() {
         let code = |error| paceline_api::detail_of(&transfer(&error)).expect("typed").code();
         assert_eq!(code(TransferError::NotTaken { deadline_ms: 5 }), v1::ErrorCode::OutcomeUnknown);
-        assert_eq!(code(TransferError::Raft("no".into())), v1::ErrorCode::Unavailable);
+        let raft = || TransferError::Raft("Fatal(Panicked { disk_id: [7, 9] })".into());
+        assert_eq!(code(raft()), v1::ErrorCode::Unavailable);
+        assert!(!transfer(&raft()).message().contains(['{', '[']), "in plain words");
         assert_eq!(code(TransferError::NotLeader { leader: None }), v1::ErrorCode::NotLeader);
     }
 }

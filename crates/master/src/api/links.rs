@@ -1,10 +1,14 @@
 //! The streams of shards: checked frames in, batches out. What they mean is the hub's business; those for output of
 //! tasks are the log relay's.
 
+mod masters;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::{Stream, StreamExt as _};
+use paceline_api::Known;
 use paceline_api::v1::master_link_server::MasterLink;
 use paceline_api::v1::{ErrorCode, LogPiece, ShardFrame};
 use paceline_cell::Cell;
@@ -51,16 +55,7 @@ impl MasterLink for LinkService {
             return Err(refuse::not_leader(status.leader.as_ref()));
         }
         let mut frames = request.into_inner();
-        let late = |_| wrong("a stream begins with a ShardHello, within ten seconds");
-        let first = timeout(HELLO_DEADLINE, frames.message()).await.map_err(late)??;
-        let first = first.ok_or_else(|| wrong("a stream begins with a ShardHello"))?;
-        let mut messages = decode(first)?;
-        if messages.is_empty() {
-            return Err(wrong("a stream begins with a ShardHello"));
-        }
-        let ShardMessage::Hello { name, address } = messages.remove(0) else {
-            return Err(wrong("a stream begins with a ShardHello"));
-        };
+        let First { name, address, unknown, messages } = first(&mut frames, HELLO_DEADLINE).await?;
         if name.as_str() != caller.identity.name {
             let message = format!("{} may not speak as shard `{name}`", caller.identity.principal());
             return Err(refuse::plain(ErrorCode::PermissionDenied, message));
@@ -72,6 +67,7 @@ impl MasterLink for LinkService {
         let stream = LinkStream { outbox: outbox.clone(), _alive: alive };
         let connected = LinkEvent::Connected { link, name: name.clone(), address, stream };
         let reader = Reader { services: self.0.clone(), link, shard: name, outbox: outbox.clone() };
+        reader.skipped(unknown);
         tokio::spawn(async move {
             let mut status = reader.services.replica.subscribe();
             let read = reader.read(connected, messages, frames);
@@ -87,7 +83,8 @@ impl MasterLink for LinkService {
             }
             let _ = reader.services.links.send(LinkEvent::Disconnected { link }).await;
         });
-        Ok(Response::new(stream_of_frames))
+        let masters = masters::frames(self.0.replica.subscribe());
+        Ok(Response::new(masters::beside(stream_of_frames, masters)))
     }
 
     async fn log_stream(&self, request: Request<Streaming<LogPiece>>) -> Result<Response<LogStream>, Status> {
@@ -106,6 +103,33 @@ async fn lost(status: &mut watch::Receiver<ReplicaStatus>) -> Option<Member> {
     match status.wait_for(|status| !status.leading).await {
         Ok(status) => status.leader.clone(),
         Err(_) => None,
+    }
+}
+
+/// What a stream begins with.
+struct First {
+    name: ShardName,
+    address: String,
+    /// What the shard said with its Hello.
+    messages: Vec<ShardMessage>,
+    unknown: usize,
+}
+
+/// Waits for the Hello.
+async fn first(
+    frames: &mut (impl Stream<Item = Result<ShardFrame, Status>> + Unpin),
+    within: Duration,
+) -> Result<First, Status> {
+    let late = |_| wrong(format!("a stream begins with a ShardHello, within {within:?}"));
+    let none = || wrong("a stream begins with a ShardHello");
+    let frame = timeout(within, frames.next()).await.map_err(late)?.ok_or_else(none)??;
+    let Known { mut messages, unknown } = decode(frame)?;
+    if messages.is_empty() {
+        return Err(none());
+    }
+    match messages.remove(0) {
+        ShardMessage::Hello { name, address } => Ok(First { name, address, messages, unknown }),
+        _ => Err(none()),
     }
 }
 
@@ -136,10 +160,19 @@ impl Reader {
                 self.pass_on(LinkEvent::Messages { link: self.link, messages: checked, held }).await?;
             }
             match frames.message().await? {
-                Some(frame) => messages = decode(frame)?,
+                Some(frame) => {
+                    let known = decode(frame)?;
+                    self.skipped(known.unknown);
+                    messages = known.messages;
+                }
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Counts messages of kinds that only a newer shard has.
+    fn skipped(&self, messages: usize) {
+        self.services.proposer.metrics().skipped_messages(self.shard.as_str(), messages);
     }
 
     async fn pass_on(&self, event: LinkEvent) -> Result<(), Status> {
@@ -194,11 +227,11 @@ pub(super) fn admitted(peer: &PeerIdentity, view: &Cell) -> bool {
     peer.role != Role::AgentGroup || view.config().agent_groups_allowed()
 }
 
-fn decode(frame: ShardFrame) -> Result<Vec<ShardMessage>, Status> {
-    Ok(Vec::<ShardMessage>::try_from(frame)?)
+fn decode(frame: ShardFrame) -> Result<Known<ShardMessage>, Status> {
+    Ok(Known::try_from(frame)?)
 }
 
-fn wrong(message: &str) -> Status {
+fn wrong(message: impl Into<String>) -> Status {
     refuse::plain(ErrorCode::InvalidArgument, message)
 }
 
@@ -215,6 +248,32 @@ mod tests {
     use paceline_link::message::Report;
     use paceline_link::message::{Observed, ReportRun};
     use paceline_types::{Attempt, JobUid, LinkSession, Revision};
+
+    fn hello() -> ShardFrame {
+        let name = "s1".parse().expect("a name");
+        vec![ShardMessage::Hello { name, address: "h:1".to_owned() }, ShardMessage::Alive].into()
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_says_nothing_is_ended_at_the_deadline_of_its_hello() {
+        let mut silent = futures::stream::pending::<Result<ShardFrame, Status>>();
+        let refused = first(&mut silent, Duration::from_millis(5)).await.err().expect("too late");
+        assert_eq!(refused.message(), "a stream begins with a ShardHello, within 5ms");
+        let mut spoken = futures::stream::iter([Ok(hello())]);
+        let first = first(&mut spoken, HELLO_DEADLINE).await.expect("a hello");
+        assert_eq!((first.name.as_str(), first.address.as_str()), ("s1", "h:1"));
+        assert_eq!((first.messages, first.unknown), (vec![ShardMessage::Alive], 0));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_begins_with_something_else_or_ends_is_refused() {
+        let alive = ShardFrame::from(vec![ShardMessage::Alive]);
+        for frames in [vec![], vec![Ok(ShardFrame::default())], vec![Ok(alive), Ok(hello())]] {
+            let refused =
+                first(&mut futures::stream::iter(frames), HELLO_DEADLINE).await.err().expect("refused");
+            assert_eq!(refused.message(), "a stream begins with a ShardHello");
+        }
+    }
 
     #[test]
     fn what_one_shard_has_waiting_is_bounded_by_bytes() {

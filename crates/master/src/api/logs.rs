@@ -5,7 +5,7 @@
 //!                        │ one question under way, one piece waiting: whoever does not read is not read for
 //! ```
 //!
-//! Any master serves it. Where an attempt is, the view says ([`place`]); through which shard its node speaks, the
+//! Any master serves it. Where an attempt is, the view says, or the record of a retired job ([`place`]); through which shard its node speaks, the
 //! shards say: those that the node would choose first are asked first. A shard, a node or a master that goes away
 //! is waited for a while, and then said.
 
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use self::place::{Found, Wanted, find};
+use self::place::{Found, Wanted, find, find_retired};
 pub(crate) use self::readers::Readers;
 use self::reading::{PIECES_MAX, Reading, Wants};
 pub(crate) use self::relay::LogRelay;
@@ -50,10 +50,22 @@ pub(super) async fn logs(
     };
     let selector = show::selector(request.job)?;
     let view = services.reads.view(request.read.as_ref()).await?;
-    let job = place::job(&view, &selector)?.uid;
+    let (job, retired) = match place::job(&view, &selector) {
+        Ok(job) => (job.uid, None),
+        Err(missing) => {
+            let retired = services.history.find(&selector, view.revision()).await?.ok_or(missing)?;
+            (retired.job().uid, Some(retired))
+        }
+    };
     let wanted = Wanted { job, task: TaskIndex(request.task), attempt: Attempt(request.attempt) };
     let mut seat = services.log_readers.admit(&caller.identity.principal())?;
-    match find(&view, &services.published, wanted)? {
+    let settled =
+        retired.map(|retired| find_retired(&view, &services.published, &retired, wanted)).transpose()?;
+    let found = match &settled {
+        Some(place) => Found::At(place.clone()),
+        None => find(&view, &services.published, wanted)?,
+    };
+    match found {
         Found::At(place) => seat.at(&place.node)?,
         Found::NotYet(why) if !request.follow => return Err(why),
         Found::NotYet(_) => {}
@@ -61,6 +73,7 @@ pub(super) async fn logs(
     let (out, pieces) = mpsc::channel(PIECES_MAX);
     let wants = Wants {
         wanted,
+        settled,
         stderr,
         offset: request.offset,
         max_bytes: (request.max_bytes > 0).then_some(request.max_bytes),

@@ -42,7 +42,7 @@ impl Nodes for NodesService {
         let by_name: BTreeMap<_, _> = page.view.nodes().map(|node| (&node.name, node)).collect();
         let start = usize::try_from(page.position).unwrap_or(usize::MAX);
         let rest = by_name.values().skip(start);
-        let shown = rest.map(|node| show::node(node, links.as_ref()));
+        let shown = rest.map(|node| show::node(node, links.as_deref()));
         let nodes = within_bytes(shown.take(size));
         let next = page.position + nodes.len() as u64;
         let next_page_token = match usize::try_from(next) {
@@ -58,7 +58,7 @@ impl Nodes for NodesService {
         let view = self.0.reads.view(read.as_ref()).await?;
         let missing = || refuse::plain(v1::ErrorCode::NotFound, format!("there is no node `{node}`"));
         let found = view.node_by_name(&name).ok_or_else(missing)?;
-        let node = Some(show::node(found, self.0.links().await.as_ref()));
+        let node = Some(show::node(found, self.0.links().await.as_deref()));
         Ok(Response::new(v1::GetNodeReply { revision: view.revision().0, node }))
     }
 
@@ -143,7 +143,7 @@ impl NodesService {
         id: Option<&v1::RequestId>,
         node: &NodeName,
     ) -> Result<(), Status> {
-        let links = self.0.links().await;
+        let links = self.0.links_now().await;
         let view = self.0.published.view();
         let known = view.node_by_name(node);
         let link = links.as_ref().zip(known).and_then(|(links, known)| links.nodes.get(&known.id));

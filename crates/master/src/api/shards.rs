@@ -18,7 +18,7 @@ impl Shards for ShardsService {
         let links = self.0.links().await;
         Ok(Response::new(ListShardsReply {
             revision: view.revision().0,
-            shards: view.shards().map(|shard| show::shard(shard, links.as_ref())).collect(),
+            shards: view.shards().map(|shard| show::shard(shard, links.as_deref())).collect(),
             list_version: view.shard_list_version().0,
         }))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use paceline_api::Known;
 use paceline_api::v1::agent_link_client::AgentLinkClient;
 use paceline_api::v1::master_directory_client::MasterDirectoryClient;
 use paceline_api::v1::master_link_client::MasterLinkClient;
@@ -66,7 +67,7 @@ impl Link {
         self.say.send(vec![ShardMessage::NodeHello(Box::new(hello))].into()).await.unwrap();
         loop {
             let frame = timeout(PATIENCE, self.heard.message()).await.unwrap().unwrap().unwrap();
-            for message in Vec::<MasterMessage>::try_from(frame).unwrap() {
+            for message in Known::<MasterMessage>::try_from(frame).unwrap().messages {
                 match message {
                     MasterMessage::ToNode { node: to, order, .. } if to == node => return order,
                     _ => {}
@@ -153,7 +154,9 @@ async fn a_shard_lets_an_agent_speak_for_its_own_node_only() {
     let refusal = timeout(PATIENCE, heard.message()).await.unwrap();
     let text = match refusal {
         Err(status) => status.message().to_owned(),
-        Ok(Some(frame)) => words(&AgentOrder::try_from(frame).unwrap()).to_owned(),
+        Ok(Some(frame)) => {
+            words(&Option::<AgentOrder>::try_from(frame).unwrap().expect("a known kind")).to_owned()
+        }
         Ok(None) => panic!("the stream ended without a word"),
     };
     assert!(text.contains("n2"), "{text}");

@@ -39,7 +39,7 @@ impl Agent {
     pub async fn hear(&mut self) -> Result<AgentOrder, Status> {
         let frame = timeout(PATIENCE, self.heard.message()).await.expect("in time")?;
         let frame = frame.ok_or_else(|| Status::ok("the stream ended"))?;
-        Ok(AgentOrder::try_from(frame).expect("a frame of ours"))
+        Ok(Option::<AgentOrder>::try_from(frame).expect("a frame of ours").expect("a known kind"))
     }
 }
 

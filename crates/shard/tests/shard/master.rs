@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use paceline_api::v1::master_link_server::{MasterLink, MasterLinkServer};
 use paceline_api::v1::{self, ErrorCode, Leader, LogPiece, LogRequest, MasterFrame, ShardFrame};
-use paceline_api::{error_detail, status_from};
+use paceline_api::{Known, error_detail, status_from};
 use paceline_identity::{Role, grpc, serve};
 use paceline_link::message::{AgentOrder, MasterMessage, ShardMessage};
 use paceline_types::{LinkSession, ShardId};
@@ -95,7 +95,7 @@ impl MasterLink for Service {
         self.links.send(Link { heard, say }).await.expect("the test listens");
         tokio::spawn(async move {
             while let Ok(Some(frame)) = frames.message().await {
-                for message in Vec::<ShardMessage>::try_from(frame).expect("a frame of ours") {
+                for message in Known::<ShardMessage>::try_from(frame).expect("a frame of ours").messages {
                     if hear.send(message).await.is_err() {
                         return;
                     }

@@ -126,6 +126,7 @@ table! {
         tasks_lost: Counter, None, "Tasks that left silent nodes because this leader wrote them off.";
         brake: Gauge, None, "1 while the leader writes silent nodes off slowly, because many fell silent together.";
         silent_nodes: Gauge, None, "Nodes that the brake holds for silent together; 0 while it is off.";
+        skipped: Counter, None, "Link messages left out because only a newer version knows their kind.";
     }
     /// An agent's attempts.
     agent: AgentMetrics {

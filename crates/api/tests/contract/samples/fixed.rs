@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use paceline_api::v1;
 use paceline_link::message::{
     AgentMessage, AgentOrder, Desired, Hello, JobBody, LogRequest, MasterMessage, Observed, OrderRun,
     OrderSet, Orders, Report, ReportRun, ShardAddress, ShardList, ShardMessage,
@@ -200,4 +201,14 @@ pub fn master_messages() -> Vec<MasterMessage> {
             max_bytes: 65_536,
         }),
     ]
+}
+
+/// A frame that only names the masters.
+pub fn masters_frame() -> v1::MasterFrame {
+    let master = |name: &str, api_address: &str| v1::MasterAddress {
+        name: name.to_owned(),
+        api_address: api_address.to_owned(),
+    };
+    let masters = vec![master("m1", "127.0.0.1:6001"), master("m2", "127.0.0.1:6002")];
+    v1::MasterFrame { messages: Vec::new(), masters: Some(v1::MasterList { masters }) }
 }

@@ -4,7 +4,7 @@
 //! next, the node is known as long as the change that assigned them is among those that are kept.
 
 use paceline_api::v1::ErrorCode;
-use paceline_cell::{Cell, Event, Job, JobSelector};
+use paceline_cell::{Cell, Event, Job, JobSelector, RetiredJob};
 use paceline_types::{Attempt, JobUid, NodeId, NodeName, TaskIndex, TaskState};
 use tonic::Status;
 
@@ -50,8 +50,8 @@ pub(super) fn job<'v>(view: &'v Cell, selector: &JobSelector) -> Result<&'v Job,
 
 fn no_such_job(name: &str) -> Status {
     let message = format!(
-        "there is no job `{name}` whose output can be read: it was never submitted, was forgotten, or has left the \
-         live state; `paceline job list` shows those that there are"
+        "there is no job `{name}` whose output can be read: it was never submitted, or was forgotten; `paceline job \
+         list` shows those that there are"
     );
     refuse::plain(ErrorCode::NotFound, message)
 }
@@ -59,16 +59,7 @@ fn no_such_job(name: &str) -> Status {
 /// Finds an attempt in a view.
 pub(super) fn find(view: &Cell, published: &Published, wanted: Wanted) -> Result<Found, Status> {
     let job = view.job(wanted.job).ok_or_else(|| no_such_job(&wanted.job.to_string()))?;
-    let name = &job.name;
-    let Some(task) = job.task(wanted.task) else {
-        let message = format!(
-            "job `{name}` has no task {}: its {} tasks are numbered from 0 to {}",
-            wanted.task,
-            job.spec.tasks,
-            job.spec.tasks.saturating_sub(1)
-        );
-        return Err(refuse::plain(ErrorCode::NotFound, message));
-    };
+    let task = job.task(wanted.task).ok_or_else(|| no_such_task(job, wanted.task))?;
     let attempt = if wanted.attempt.0 == 0 { task.attempt } else { wanted.attempt };
     if attempt.0 == 0 || attempt > task.attempt {
         return not_begun(job, wanted.task, attempt, task.attempt, task.state);
@@ -79,17 +70,72 @@ pub(super) fn find(view: &Cell, published: &Published, wanted: Wanted) -> Result
         None => assigned_to(published, wanted.job, wanted.task, attempt),
     };
     let node = node.ok_or_else(|| node_forgotten(job, wanted.task, attempt, published))?;
-    let node = view.node(node).ok_or_else(|| {
-        let message = format!(
-            "attempt {attempt} of task {} of job `{name}` ran on node #{node}, which has left the cell, and its output \
-             with it",
-            wanted.task
-        );
-        refuse::plain(ErrorCode::NotFound, message)
-    })?;
+    let node = view.node(node).ok_or_else(|| node_gone(job, wanted.task, attempt, &format!("#{node}")))?;
     let open = current && task.state.is_on_node();
     let starting = current && task.state == TaskState::Assigned;
     Ok(Found::At(Place { node: node.name.clone(), attempt, open, starting }))
+}
+
+/// Finds an attempt of a job that has retired: its record names the nodes of last attempts. Nothing of it changes any
+/// more.
+pub(super) fn find_retired(
+    view: &Cell,
+    published: &Published,
+    retired: &RetiredJob,
+    wanted: Wanted,
+) -> Result<Place, Status> {
+    let job = retired.job();
+    let task = job.task(wanted.task).ok_or_else(|| no_such_task(job, wanted.task))?;
+    let attempt = if wanted.attempt.0 == 0 { task.attempt } else { wanted.attempt };
+    if attempt.0 == 0 || attempt > task.attempt {
+        let message = format!(
+            "task {} of job `{}` was {} and had {}: there is no more to read",
+            wanted.task,
+            job.name,
+            task.state,
+            had(task.attempt)
+        );
+        return Err(refuse::plain(ErrorCode::NotFound, message));
+    }
+    let node = match task.node.filter(|_| attempt == task.attempt) {
+        Some(node) => Some(node),
+        None => assigned_to(published, wanted.job, wanted.task, attempt),
+    };
+    let id = node.ok_or_else(|| node_forgotten(job, wanted.task, attempt, published))?;
+    // The record has names of nodes that were there when the job left; a name is what finds an agent.
+    let name = retired.node_name(id).or_else(|| view.node(id).map(|node| &node.name));
+    let node = name.ok_or_else(|| node_gone(job, wanted.task, attempt, &format!("#{id}")))?;
+    if view.node_by_name(node).is_none_or(|now| now.id != id) {
+        return Err(node_gone(job, wanted.task, attempt, node.as_str()));
+    }
+    Ok(Place { node: node.clone(), attempt, open: false, starting: false })
+}
+
+fn no_such_task(job: &Job, task: TaskIndex) -> Status {
+    let message = format!(
+        "job `{}` has no task {task}: its {} tasks are numbered from 0 to {}",
+        job.name,
+        job.spec.tasks,
+        job.spec.tasks.saturating_sub(1)
+    );
+    refuse::plain(ErrorCode::NotFound, message)
+}
+
+fn node_gone(job: &Job, task: TaskIndex, attempt: Attempt, node: &str) -> Status {
+    let message = format!(
+        "attempt {attempt} of task {task} of job `{}` ran on node {node}, which has left the cell, and its output with it",
+        job.name
+    );
+    refuse::plain(ErrorCode::NotFound, message)
+}
+
+/// How many attempts there were, in words.
+fn had(last: Attempt) -> String {
+    match last.0 {
+        0 => "no attempt".to_owned(),
+        1 => "one attempt".to_owned(),
+        many => format!("{many} attempts"),
+    }
 }
 
 /// An attempt that there is not: one that may come, or never will.
@@ -101,11 +147,7 @@ fn not_begun(
     state: TaskState,
 ) -> Result<Found, Status> {
     let name = &job.name;
-    let had = match last.0 {
-        0 => "no attempt".to_owned(),
-        1 => "one attempt".to_owned(),
-        many => format!("{many} attempts"),
-    };
+    let had = had(last);
     if state.is_terminal() {
         let message =
             format!("task {task} of job `{name}` is {state} and has had {had}: there is no more to read");

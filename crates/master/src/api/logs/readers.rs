@@ -1,12 +1,10 @@
 //! How many may read output at once: in all, by caller, by node. A reader holds its seat until its stream ends.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use paceline_api::status_from;
-use paceline_api::v1::{ErrorCode, ErrorDetail};
+use paceline_identity::{Full, PerCaller, Share};
 use paceline_types::NodeName;
 use tonic::Status;
+
+use crate::refuse;
 
 /// Streams of one master. A reader holds three pieces of 256 KiB at most, on their way in, between, and on their way
 /// out: all of them together less than 100 MiB.
@@ -19,108 +17,71 @@ const READERS_PER_NODE_MAX: usize = 8;
 const RETRY_MS: u64 = 2_000;
 
 /// The seats of a master.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Readers(Arc<Mutex<Taken>>);
-
-#[derive(Debug, Default)]
-struct Taken {
-    all: usize,
-    callers: BTreeMap<String, usize>,
-    nodes: BTreeMap<NodeName, usize>,
+#[derive(Clone, Debug)]
+pub(crate) struct Readers {
+    callers: PerCaller<String>,
+    nodes: PerCaller<NodeName>,
 }
 
 /// One reader's seat; free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
-    readers: Readers,
-    caller: String,
-    node: Option<NodeName>,
+    _caller: Share<String>,
+    nodes: PerCaller<NodeName>,
+    node: Option<(NodeName, Share<NodeName>)>,
+}
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self {
+            callers: PerCaller::new(READERS_PER_CALLER_MAX, READERS_MAX),
+            // Each reader is at one node, so all of them are bounded by their number.
+            nodes: PerCaller::new(READERS_PER_NODE_MAX, usize::MAX),
+        }
+    }
 }
 
 impl Readers {
     /// A seat for a caller, not at a node yet.
     pub(super) fn admit(&self, caller: &str) -> Result<Seat, Status> {
-        let mut taken = self.taken();
-        if taken.all >= READERS_MAX {
-            let message = format!(
-                "{READERS_MAX} streams of output are open at this master, which is its limit: ask again later, or \
-                 another master with --from"
-            );
-            return Err(overloaded(message));
-        }
-        let own = taken.callers.get(caller).copied().unwrap_or_default();
-        if own >= READERS_PER_CALLER_MAX {
-            return Err(overloaded(format!(
-                "{caller} has {own} streams of output open at this master, and {READERS_PER_CALLER_MAX} are allowed: \
-                 end one of them"
-            )));
-        }
-        taken.all += 1;
-        taken.callers.insert(caller.to_owned(), own + 1);
-        Ok(Seat { readers: self.clone(), caller: caller.to_owned(), node: None })
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let taken = self.callers.take(caller.to_owned(), 1).map_err(|full| {
+            let message = match full {
+                Full::Own { has, most } => format!(
+                    "{caller} has {has} streams of output open at this master, and {most} are allowed: end one of them"
+                ),
+                Full::All { most } => format!(
+                    "{most} streams of output are open at this master, which is its limit: ask again later, or \
+                     another master with --from"
+                ),
+            };
+            refuse::overloaded(message, RETRY_MS)
+        })?;
+        Ok(Seat { _caller: taken, nodes: self.nodes.clone(), node: None })
     }
 }
 
 impl Seat {
     /// Moves the seat to a node.
     pub(super) fn at(&mut self, node: &NodeName) -> Result<(), Status> {
-        if self.node.as_ref() == Some(node) {
+        if self.node.as_ref().is_some_and(|(present, _)| present == node) {
             return Ok(());
         }
-        let mut taken = self.readers.taken();
-        let there = taken.nodes.get(node).copied().unwrap_or_default();
-        if there >= READERS_PER_NODE_MAX {
-            return Err(overloaded(format!(
-                "{there} streams of output are open from node {node} at this master, and {READERS_PER_NODE_MAX} are \
+        let full = |_| {
+            let message = format!(
+                "{READERS_PER_NODE_MAX} streams of output are open from node {node} at this master, and no more are \
                  allowed: ask again when one has ended, or another master with --from"
-            )));
-        }
-        taken.nodes.insert(node.clone(), there + 1);
-        if let Some(left) = self.node.replace(node.clone()) {
-            less(&mut taken.nodes, &left);
-        }
+            );
+            refuse::overloaded(message, RETRY_MS)
+        };
+        self.node = Some((node.clone(), self.nodes.take(node.clone(), 1).map_err(full)?));
         Ok(())
     }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.readers.taken();
-        taken.all -= 1;
-        less(&mut taken.callers, &self.caller);
-        if let Some(node) = &self.node {
-            less(&mut taken.nodes, node);
-        }
-    }
-}
-
-/// One less; nobody left is not remembered.
-fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
-fn overloaded(message: String) -> Status {
-    status_from(ErrorDetail {
-        code: ErrorCode::Overloaded.into(),
-        message,
-        retry_after_ms: RETRY_MS,
-        ..ErrorDetail::default()
-    })
 }
 
 #[cfg(test)]
 impl Readers {
     pub(super) fn seats(&self) -> usize {
-        self.taken().all
+        self.callers.taken()
     }
 }
 
@@ -142,7 +103,7 @@ mod tests {
         readers.admit("user/b").expect("room for others");
         drop(seats);
         readers.admit("user/a").expect("room again");
-        assert!(readers.taken().callers.is_empty(), "nobody is remembered");
+        assert_eq!(readers.seats(), 0, "nobody is remembered");
     }
 
     #[test]
@@ -170,6 +131,6 @@ mod tests {
             .collect();
         assert!(readers.admit("user/z").expect_err("its bound").message().contains("128 streams"));
         drop(seats);
-        assert_eq!(readers.taken().all, 0);
+        assert_eq!(readers.seats(), 0);
     }
 }

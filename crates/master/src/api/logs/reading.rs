@@ -38,6 +38,8 @@ const PATIENCE_FOLLOWING: Duration = Duration::from_secs(60);
 /// What a reader asked for.
 pub(super) struct Wants {
     pub wanted: Wanted,
+    /// Where it is, for a job that has retired.
+    pub settled: Option<Place>,
     pub stderr: bool,
     pub offset: u64,
     /// Nothing where there is no bound.
@@ -51,6 +53,8 @@ pub(super) struct Reading {
     published: Arc<Published>,
     seat: Seat,
     wanted: Wanted,
+    /// Of a retired job: the view says nothing of it any more.
+    settled: Option<Place>,
     stderr: bool,
     /// The next byte that the reader has not had.
     offset: u64,
@@ -88,7 +92,7 @@ impl Reading {
         wants: Wants,
         out: mpsc::Sender<Result<LogsReply, Status>>,
     ) -> Self {
-        let Wants { wanted, stderr, offset, max_bytes, follow } = wants;
+        let Wants { wanted, settled, stderr, offset, max_bytes, follow } = wants;
         let patience = if follow { PATIENCE_FOLLOWING } else { PATIENCE };
         let (shard, said) = (None, Instant::now());
         Self {
@@ -96,6 +100,7 @@ impl Reading {
             published,
             seat,
             wanted,
+            settled,
             stderr,
             offset,
             left: max_bytes,
@@ -155,11 +160,18 @@ impl Reading {
         }
     }
 
+    /// What is known of it now.
+    fn found(&self) -> Result<Found, Status> {
+        match &self.settled {
+            Some(place) => Ok(Found::At(place.clone())),
+            None => find(&self.published.view(), &self.published, self.wanted),
+        }
+    }
+
     /// Where the attempt is, as soon as it has begun.
     async fn begun(&mut self) -> Result<Place, End> {
         loop {
-            let view = self.published.view();
-            match find(&view, &self.published, self.wanted)? {
+            match self.found()? {
                 Found::At(place) => {
                     self.seat.at(&place.node)?;
                     return Ok(place);
@@ -185,7 +197,7 @@ impl Reading {
             };
         }
         // The node knows nothing of the attempt: what has become of it, the newest view says.
-        let now = match find(&self.published.view(), &self.published, self.wanted)? {
+        let now = match self.found()? {
             Found::At(now) => now,
             Found::NotYet(why) => return Err(why),
         };

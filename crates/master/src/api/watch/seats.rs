@@ -1,12 +1,9 @@
 //! How many may watch at once: in all, and by caller. A watcher holds its seat until its stream ends.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use paceline_api::status_from;
-use paceline_api::v1::{ErrorCode, ErrorDetail};
-use parking_lot::Mutex;
+use paceline_identity::{Full, PerCaller, Share};
 use tonic::Status;
+
+use crate::refuse;
 
 /// Watches of one master. Each looks at every revision, and holds a queue with a bound of its own.
 const WATCHERS_MAX: usize = 512;
@@ -16,52 +13,32 @@ const WATCHERS_PER_CALLER_MAX: usize = 64;
 const RETRY_MS: u64 = 2_000;
 
 /// The seats of a master, taken ones by caller.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Watchers(Arc<Mutex<BTreeMap<String, usize>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Watchers(PerCaller<String>);
 
 /// One watcher's seat; free again when it is dropped.
-#[derive(Debug)]
-pub(in crate::api) struct Seat {
-    watchers: Watchers,
-    caller: String,
+pub(in crate::api) type Seat = Share<String>;
+
+impl Default for Watchers {
+    fn default() -> Self {
+        Self(PerCaller::new(WATCHERS_PER_CALLER_MAX, WATCHERS_MAX))
+    }
 }
 
 impl Watchers {
     pub(in crate::api) fn admit(&self, caller: &str) -> Result<Seat, Status> {
-        let mut taken = self.0.lock();
-        let (all, own) = (taken.values().sum::<usize>(), taken.get(caller).copied().unwrap_or_default());
-        if own >= WATCHERS_PER_CALLER_MAX {
-            return Err(overloaded(format!(
-                "{caller} has {own} watches open at this master, and {WATCHERS_PER_CALLER_MAX} are allowed: end one of them"
-            )));
-        }
-        if all >= WATCHERS_MAX {
-            return Err(overloaded(format!(
-                "{all} watches are open at this master, which is its limit: ask again later"
-            )));
-        }
-        taken.insert(caller.to_owned(), own + 1);
-        Ok(Seat { watchers: self.clone(), caller: caller.to_owned() })
+        self.0.take(caller.to_owned(), 1).map_err(|full| {
+            let message = match full {
+                Full::Own { has, most } => format!(
+                    "{caller} has {has} watches open at this master, and {most} are allowed: end one of them"
+                ),
+                Full::All { most } => {
+                    format!("{most} watches are open at this master, which is its limit: ask again later")
+                }
+            };
+            refuse::overloaded(message, RETRY_MS)
+        })
     }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.watchers.0.lock();
-        match taken.get(&self.caller).map_or(0, |own| own - 1) {
-            0 => taken.remove(&self.caller),
-            own => taken.insert(self.caller.clone(), own),
-        };
-    }
-}
-
-fn overloaded(message: String) -> Status {
-    status_from(ErrorDetail {
-        code: ErrorCode::Overloaded.into(),
-        message,
-        retry_after_ms: RETRY_MS,
-        ..ErrorDetail::default()
-    })
 }
 
 #[cfg(test)]
@@ -79,7 +56,7 @@ mod tests {
         own.pop();
         own.push(admit("a").expect("one was freed"));
         drop((own, other));
-        assert!(watchers.0.lock().is_empty());
+        assert_eq!(watchers.0.taken(), 0);
     }
 
     #[test]

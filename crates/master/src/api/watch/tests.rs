@@ -96,3 +96,30 @@ async fn a_master_that_may_be_behind_ends_the_watch_and_says_why() {
     assert!(end.message().contains("does not lead"), "{end}");
     assert!(messages.next().await.is_none());
 }
+
+/// One revision with so many events.
+fn publish(published: &Published, cell: &mut Cell, revision: u64, events: usize) {
+    cell.apply_undecodable(Revision(revision));
+    let change = (Revision(revision), Arc::new(vec![Event::ConfigChanged; events]));
+    published.publish(cell.clone(), vec![change], 0);
+}
+
+#[tokio::test]
+async fn a_watcher_whose_next_revision_has_left_the_ring_is_told_where_to_begin_anew() {
+    let published = published();
+    let mut cell = Cell::genesis("test");
+    // The first two revisions alone are more than the ring holds, so it forgets them when the third comes.
+    for (revision, events) in [(1, 60_000), (2, 60_000), (3, 1)] {
+        publish(&published, &mut cell, revision, events);
+    }
+    let mut messages = watcher(&published, None);
+    assert_eq!(progress(&mut messages).await, 0, "where it would go on");
+    let message = timeout(WITHIN, messages.next()).await.expect("it is told").expect("a message");
+    let Some(Message::Resync(resync)) = message.expect("no error").message else {
+        panic!("expected a resync")
+    };
+    assert_eq!(resync.revision, 3);
+    assert_eq!(resync.oldest_revision, published.oldest().0);
+    assert!((1..=2).contains(&resync.oldest_revision), "{}", resync.oldest_revision);
+    assert!(messages.next().await.is_none(), "the watch has ended");
+}

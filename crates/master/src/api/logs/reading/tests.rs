@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use paceline_api::{detail_of, v1};
-use paceline_cell::{Cell, Command, CommandBody, Entry, Reply, ReportedRun, ReportedState};
+use paceline_cell::{Cell, Command, CommandBody, Entry, Reply, ReportedRun, ReportedState, RetiredJob};
 use paceline_rules::JobSpec;
 use paceline_schedule::{PassLimits, Scheduler};
 use paceline_types::{
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::api::logs::place::find_retired;
 use crate::api::logs::{QUESTIONS_MAX, Readers};
 
 /// Longer than anything here takes on a busy machine.
@@ -81,6 +82,16 @@ impl World {
         self.apply(CommandBody::Report { node: id, epoch, runs: vec![run] });
     }
 
+    /// Moves a job to the history.
+    fn retire(&mut self, job: JobUid) -> RetiredJob {
+        let revision = self.cell.revision().next();
+        let entry =
+            Entry { unix_ms: 0, commands: vec![Command::from(CommandBody::Retire { jobs: vec![job] })] };
+        let mut applied = self.cell.apply(revision, &entry);
+        self.published.publish(self.cell.clone(), vec![(revision, Arc::new(applied.events))], 0);
+        applied.retired.remove(0)
+    }
+
     fn fails(&mut self, job: JobUid, attempt: u32) {
         let status = Some(ExitStatus::Code(1));
         self.report(job, attempt, ReportedState::Ended { status, reason: Reason::ExitedNonZero });
@@ -89,7 +100,7 @@ impl World {
     fn read(&self, job: JobUid, change: impl FnOnce(&mut Reading)) -> Reader {
         let (out, pieces) = mpsc::channel(PIECES_MAX);
         let wanted = Wanted { job, task: TaskIndex(0), attempt: Attempt(0) };
-        let wants = Wants { wanted, stderr: false, offset: 0, max_bytes: None, follow: false };
+        let wants = Wants { wanted, settled: None, stderr: false, offset: 0, max_bytes: None, follow: false };
         let seat = self.readers.admit("user/u").expect("room");
         let mut reading = Reading::new(self.relay.clone(), self.published.clone(), seat, wants, out);
         reading.patience = Duration::from_millis(1);
@@ -328,6 +339,35 @@ async fn an_earlier_attempt_is_found_while_its_assignment_is_remembered() {
     let (code, message) = world.read(job, wanted(1)).refused().await;
     assert_eq!(code, ErrorCode::NotFound);
     assert!(message.contains("on which node attempt 1 of task 0"), "{message}");
+}
+
+#[tokio::test]
+async fn output_of_a_retired_job_is_read_where_its_record_says() {
+    let mut world = World::new();
+    let job = world.submit(1, 1);
+    world.place();
+    world.fails(job, 1);
+    let output = Output::default();
+    output.write(b"the last words");
+    output.end();
+    let _shard = output.shard(&world.relay, "a");
+    let retired = world.retire(job);
+    let wanted = |attempt| Wanted { job, task: TaskIndex(0), attempt: Attempt(attempt) };
+    let find =
+        |world: &World, attempt| find_retired(&world.cell, &world.published, &retired, wanted(attempt));
+    for attempt in [0, 1] {
+        let place = find(&world, attempt).expect("the record has it");
+        let read = |reading: &mut Reading| reading.settled = Some(place.clone());
+        assert_eq!(world.read(job, read).rest(0).await, (b"the last words".to_vec(), true));
+    }
+    // Without the record there is nothing to go by.
+    assert_eq!(world.read(job, |_| ()).refused().await.0, ErrorCode::NotFound);
+    let message = find(&world, 2).expect_err("there was one").message().to_owned();
+    assert!(message.contains("was failed and had one attempt"), "{message}");
+    world.apply(CommandBody::DrainNode { node: node() });
+    world.apply(CommandBody::RemoveNode { node: node() });
+    let message = find(&world, 0).expect_err("its node is gone").message().to_owned();
+    assert!(message.contains("ran on node n, which has left the cell"), "{message}");
 }
 
 #[tokio::test]
