@@ -7,6 +7,7 @@ use crate::audit::Auditor;
 use crate::clock;
 use crate::draw::Draw;
 use crate::ledger::Ledger;
+use crate::observer::Observer;
 use crate::plan::{Fault, Plan, Target};
 use crate::trace::Trace;
 use crate::workload::{ClientSeat, Script};
@@ -45,6 +46,8 @@ impl<'p> Run<'p> {
             let seat = run.client(&name, script.clone());
             run.world.add_client(&name, move || seat.clone().live());
         }
+        let observer = Observer { seat: run.client("watch", Script::default()) };
+        run.world.add_client("watch", move || observer.clone().live());
         Ok(run)
     }
 

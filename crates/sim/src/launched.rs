@@ -19,7 +19,7 @@ pub struct Ran {
     pub started_ms: u64,
     /// Until then.
     pub ends_ms: u64,
-    /// The machine lost its power under it.
+    /// The machine lost its power before the cell had acknowledged its end.
     pub struck: bool,
 }
 
@@ -55,7 +55,7 @@ impl Launched {
         }
     }
 
-    /// The machine lost its power under an attempt.
+    /// The machine of an attempt lost its power before its end was acknowledged.
     pub fn struck(&self, attempt: AttemptId, at_ms: u64) {
         self.ended(attempt, at_ms);
         if let Some(ran) = self.ran.lock().get_mut(&attempt) {

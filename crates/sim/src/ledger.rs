@@ -57,7 +57,8 @@ type Digest = (Vec<u8>, String);
 struct State {
     jobs: BTreeMap<String, JobRecord>,
     digests: BTreeMap<u64, Digest>,
-    leader: Option<String>,
+    /// Of the highest term that anybody spoke of.
+    leader: Option<(u64, String)>,
     clients_done: usize,
     settled: bool,
 }
@@ -102,13 +103,14 @@ impl Ledger {
     /// Who led when somebody asked last.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
-        self.0.lock().leader.clone()
+        self.0.lock().leader.as_ref().map(|(_, leader)| leader.clone())
     }
 
     /// Somebody was told who leads.
-    pub fn leads(&self, leader: &str) {
-        if !leader.is_empty() {
-            self.0.lock().leader = Some(leader.to_owned());
+    pub fn leads(&self, term: u64, leader: &str) {
+        let mut state = self.0.lock();
+        if !leader.is_empty() && state.leader.as_ref().is_none_or(|known| known.0 <= term) {
+            state.leader = Some((term, leader.to_owned()));
         }
     }
 

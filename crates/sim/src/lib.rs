@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod links;
 pub mod medium;
 pub mod net;
+pub mod observer;
 pub mod plan;
 pub mod power;
 pub mod shape;

@@ -1,7 +1,9 @@
 //! What happens to a cell: its shape, what its clients do, and which faults strike when. Everything follows from the seed.
 
+mod calls;
 mod faults;
 mod smoke;
+mod swarm;
 
 use crate::draw::Draw;
 use crate::shape::Shape;
@@ -22,10 +24,35 @@ pub struct Plan {
     pub safety_ms: u64,
 }
 
-impl Plan {
+/// Families of plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// One job, one killed leader.
+    Smoke,
+    /// Everything, in a mix of each seed's own.
+    Swarm,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Smoke, Self::Swarm];
+
+    /// Its word on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Smoke => "smoke",
+            Self::Swarm => "swarm",
+        }
+    }
+
     /// The plan of a seed.
     #[must_use]
-    pub fn of(seed: u64) -> Self {
-        smoke::plan(&Draw::new(seed).part("plan"))
+    pub fn plan(self, seed: u64) -> Plan {
+        let draw = Draw::new(seed).part("plan");
+        match self {
+            Self::Smoke => smoke::plan(&draw),
+            Self::Swarm => swarm::plan(&draw),
+        }
     }
 }

@@ -53,13 +53,17 @@ impl Tasks {
         Self { node: node.into(), state: Arc::default(), launched }
     }
 
-    /// The machine lost its power: what ran is over.
+    /// The machine lost its power: what ran is over. What ended before and was not acknowledged is of an earlier boot now,
+    /// which the cell takes for lost, since nothing of it had to be synced.
     pub fn power_cut(&self) {
         let now = clock::now_ms();
         let mut state = self.state.lock();
-        for (attempt, run) in state.runs.iter_mut().filter(|(_, run)| run.ends_ms > now) {
-            (run.ends_ms, run.status, run.reason) = (now, ExitStatus::Signal(SIGKILL), Reason::NodeRebooted);
+        for (attempt, run) in &mut state.runs {
             self.launched.struck(*attempt, now);
+            if run.ends_ms > now {
+                (run.ends_ms, run.status, run.reason) =
+                    (now, ExitStatus::Signal(SIGKILL), Reason::NodeRebooted);
+            }
         }
         state.listener = None;
     }

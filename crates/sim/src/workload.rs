@@ -192,7 +192,7 @@ impl ClientSeat {
 
     /// Notes what a status says about leader and state.
     pub fn heard(&self, status: &v1::CellStatusReply) {
-        self.ledger.leads(&status.leader);
+        self.ledger.leads(status.term, &status.leader);
         let Some(state) = &status.state_digest else { return };
         if let Some(other) = self.ledger.digest(state.revision, &state.digest, &status.answered_by) {
             let text = format!("{} and {other} differ at revision {}", status.answered_by, state.revision);

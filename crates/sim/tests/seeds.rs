@@ -4,7 +4,10 @@ use std::process::{Command, Output};
 
 fn run(seed: u64) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline-sim"));
-    command.args(["cell", "--seed", &seed.to_string()]).output().expect("the simulation starts")
+    command
+        .args(["cell", "--plan", "smoke", "--seed", &seed.to_string()])
+        .output()
+        .expect("the simulation starts")
 }
 
 fn summary(output: &Output) -> String {

@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod parts;
 mod setup;
+mod sim;
 mod tidy;
 mod workspace;
 
@@ -26,6 +27,8 @@ usage: cargo xtask COMMAND
                   (--json: the summary once more, as JSON on the last line)
   test            set up, build, run every test, then tidy
   ci              test, and before it formatting and clippy
+  sim             run seeds of the simulation on all cores:
+                  sim [cell|consensus] --seeds N [--first-seed S] | --budget 15m | --seed X
   tidy            check the rules of the tree (sizes, forbidden text, crate arrows, crate sections)
   fix             format and apply clippy's suggestions (the only command that edits sources)
   setup           install what a build needs and build RocksDB once for this machine;
@@ -50,6 +53,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["demo", "--json"] => demo::run(&Workspace::locate()?, demo::Output::TextThenJson),
         ["test"] => checks::test(&Workspace::locate()?),
         ["ci"] => checks::ci(&Workspace::locate()?),
+        ["sim", words @ ..] => sim::run(&Workspace::locate()?, words),
         ["tidy"] => tidy::run(&Workspace::locate()?),
         ["fix"] => checks::fix(&Workspace::locate()?),
         ["setup"] => setup::print_environment(&Workspace::locate()?),

@@ -7,14 +7,15 @@ mod os;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use paceline_sim::plan::Plan;
+use paceline_sim::plan::Family;
 use paceline_sim::trace::Trace;
 use paceline_sim::{cell, clock};
 
 const USAGE: &str = "\
-usage: paceline-sim cell --seed SEED [--trace] [--log FILTER]
+usage: paceline-sim cell --seed SEED [--plan FAMILY] [--trace] [--log FILTER]
 
   cell            the whole cell: masters, shards, agents, clients
+  --plan FAMILY   swarm (the default: faults of a mix of its own) or smoke (one killed leader)
   --trace         print what happens, with virtual times, to stderr
   --log FILTER    print what production code logs as well, for example info,paceline_master=debug
 ";
@@ -22,6 +23,7 @@ usage: paceline-sim cell --seed SEED [--trace] [--log FILTER]
 /// What to run.
 struct Arguments {
     seed: u64,
+    family: Family,
     shown: bool,
     log: Option<String>,
 }
@@ -44,7 +46,8 @@ fn run() -> Result<bool> {
     if let Some(filter) = &arguments.log {
         log(filter)?;
     }
-    let reproduce = format!("paceline-sim cell --seed {seed} --trace");
+    let family = arguments.family;
+    let reproduce = format!("paceline-sim cell --seed {seed} --plan {} --trace", family.as_str());
     let hook = std::panic::take_hook();
     let line = reproduce.clone();
     std::panic::set_hook(Box::new(move |panic| {
@@ -53,7 +56,7 @@ fn run() -> Result<bool> {
         println!(r#"{{"seed":{seed},"verdict":"panicked","reproduce":"{line}"}}"#);
     }));
     let trace = Trace::new(arguments.shown);
-    cell::run(seed, &Plan::of(seed), &trace)?;
+    cell::run(seed, &family.plan(seed), &trace)?;
     Ok(report(seed, &trace, &reproduce))
 }
 
@@ -86,19 +89,25 @@ fn arguments() -> Result<Arguments> {
         Some(other) => bail!("not a simulation: {other}\n\n{USAGE}"),
         None => bail!("a simulation is missing\n\n{USAGE}"),
     }
-    let (mut seed, mut shown, mut log) = (None, false, None);
+    let (mut seed, mut family, mut shown, mut log) = (None, Family::Swarm, false, None);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seed" => {
                 let text = words.next().context("--seed needs a number")?;
                 seed = Some(text.parse().with_context(|| format!("--seed {text}: a number is expected"))?);
             }
+            "--plan" => {
+                let text = words.next().context("--plan needs a word")?;
+                let found = Family::ALL.into_iter().find(|family| family.as_str() == text);
+                family = found.with_context(|| format!("--plan {text}: swarm or smoke is expected"))?;
+            }
             "--trace" => shown = true,
             "--log" => log = Some(words.next().context("--log needs a filter")?),
             other => bail!("not an option: {other}\n\n{USAGE}"),
         }
     }
-    Ok(Arguments { seed: seed.with_context(|| format!("--seed is missing\n\n{USAGE}"))?, shown, log })
+    let seed = seed.with_context(|| format!("--seed is missing\n\n{USAGE}"))?;
+    Ok(Arguments { seed, family, shown, log })
 }
 
 /// What production code logs, under virtual time.
