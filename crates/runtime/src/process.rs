@@ -1,10 +1,10 @@
 //! Tasks as processes, each under a `paceline-supervisor` of its own.
 //!
-//! Here is what the agent's side of that does: write orders, start supervisors, read records, and clear up
-//! after supervisors that were killed. Everything that must survive the agent is in the supervisor.
+//! Here is what the agent's side of that does: give orders to a nursery, read records, and clear up after
+//! supervisors that were killed. Everything that must survive the agent is in the supervisor.
 //!
 //! ```text
-//! DATA/attempts/BOOT/ATTEMPT/   order intent running exit stop, work/, log/
+//! DATA/attempts/BOOT/ATTEMPT/   intent, which becomes exit; stop, work/, log/
 //! DATA/logs/ATTEMPT/            output of forgotten attempts, within bounds
 //! DATA/trash/                   folders of forgotten attempts, on their way out
 //! DATA/nudge                    the socket that supervisors write to
@@ -16,6 +16,7 @@ mod environment;
 mod janitor;
 mod launch;
 mod layout;
+mod nursery;
 mod options;
 mod order;
 mod retention;

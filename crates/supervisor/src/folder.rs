@@ -1,9 +1,10 @@
 //! The folder of an attempt: the names in it, and how a record gets in and out whole.
 //!
-//! A record appears under its name complete or not at all. [`publish`] never overwrites, so of two writers
-//! exactly one wins: that is what starts an attempt once and decides its end once.
+//! A file appears under its name complete or not at all. [`publish`] never overwrites, so of two writers
+//! exactly one wins: that is what starts an attempt once and decides its end once. What a supervisor writes
+//! of its attempt stands in one file, see [`crate::Ledger`].
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ pub const WORK_FOLDER: &str = "work";
 /// Where its output is kept; closed to its user.
 pub const LOG_FOLDER: &str = "log";
 
-/// Why a supervisor gave up without an exit record, in words; its standard error leads nowhere.
+/// Why a supervisor gave up after its intent and without an exit record, in words; its standard error leads
+/// nowhere.
 pub const FAILURE_NOTE: &str = "failure";
 
 /// The datagram socket, in the agent's folder, that supervisors nudge.
@@ -27,13 +29,16 @@ pub const NUDGE_SOCKET: &str = "nudge";
 /// room for 108 bytes and a data folder may be anywhere.
 pub const NUDGE_SOCKET_FROM_ATTEMPT: &str = "../../../nudge";
 
-/// An order holds the environment of a job, and with it its secrets.
+/// The agent's and its supervisors' own.
 const RECORD_MODE: u32 = 0o600;
 
-/// A record: one file in the attempt's folder.
+/// A record in the attempt's folder.
 pub trait Record: Sized {
-    /// Its file name, and its kind in the header.
+    /// Its kind in the header, and the name of the file that cannot be without it.
     const NAME: &'static str;
+
+    /// The files that it may stand in, in the order of looking.
+    const FILES: &'static [&'static str] = &[Self::NAME];
 
     /// The bytes to store.
     fn encode(&self) -> Vec<u8>;
@@ -50,14 +55,21 @@ pub trait Record: Sized {
 /// # Errors
 /// [`RecordError`] that names the file.
 pub fn read<R: Record>(folder: &Path) -> Result<Option<R>, RecordError> {
-    let path = folder.join(R::NAME);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(RecordError::Read { path, source }),
-    };
-    let record = Fields::parse(R::NAME, &bytes).and_then(|fields| R::decode(&fields));
-    record.map(Some).map_err(|source| RecordError::Damaged { path, source })
+    for name in R::FILES {
+        let path = folder.join(name);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(source) => return Err(RecordError::Read { path, source }),
+        };
+        let fields = Fields::find(R::NAME, name, &bytes);
+        match fields.and_then(|fields| fields.map(|fields| R::decode(&fields)).transpose()) {
+            Ok(None) => {}
+            Ok(found) => return Ok(found),
+            Err(source) => return Err(RecordError::Damaged { path, source }),
+        }
+    }
+    Ok(None)
 }
 
 /// Writes a record that nobody wrote before. False: somebody did, and theirs stands.
@@ -65,12 +77,17 @@ pub fn read<R: Record>(folder: &Path) -> Result<Option<R>, RecordError> {
 /// # Errors
 /// When the file system refuses; the record is then not there.
 pub fn publish<R: Record>(folder: &Path, record: &R) -> io::Result<bool> {
-    let draft = write_draft(folder, record)?;
+    publish_open(folder, record).map(|file| file.is_some())
+}
+
+/// [`publish`], with the file that was published.
+pub(crate) fn publish_open<R: Record>(folder: &Path, record: &R) -> io::Result<Option<File>> {
+    let (draft, file) = write_draft(folder, record)?;
     let linked = fs::hard_link(&draft, folder.join(R::NAME));
     let removed = fs::remove_file(&draft);
     match linked {
-        Ok(()) => removed.map(|()| true),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Ok(()) => removed.map(|()| Some(file)),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(None),
         Err(e) => Err(e),
     }
 }
@@ -80,7 +97,7 @@ pub fn publish<R: Record>(folder: &Path, record: &R) -> io::Result<bool> {
 /// # Errors
 /// When the file system refuses; the old record then stands.
 pub fn replace<R: Record>(folder: &Path, record: &R) -> io::Result<()> {
-    let draft = write_draft(folder, record)?;
+    let (draft, _) = write_draft(folder, record)?;
     fs::rename(&draft, folder.join(R::NAME)).inspect_err(|_| drop_draft(&draft))
 }
 
@@ -91,15 +108,16 @@ fn drop_draft(draft: &Path) {
 
 /// Drafts carry the writer's process id and a number: the agent and a supervisor may write at the same time,
 /// and so may two threads of the agent.
-fn write_draft<R: Record>(folder: &Path, record: &R) -> io::Result<PathBuf> {
+fn write_draft<R: Record>(folder: &Path, record: &R) -> io::Result<(PathBuf, File)> {
     static DRAFTS: AtomicU64 = AtomicU64::new(0);
     // ORDERING: only the number counts, nothing is published with it.
     let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
     let draft = folder.join(format!(".{}.{}.{number}", R::NAME, std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(RECORD_MODE);
-    let written = options.open(&draft)?.write_all(&record.encode());
-    written.inspect_err(|_| drop_draft(&draft)).map(|()| draft)
+    let mut file = options.open(&draft)?;
+    let written = file.write_all(&record.encode());
+    written.inspect_err(|_| drop_draft(&draft)).map(|()| (draft, file))
 }
 
 #[cfg(test)]

@@ -10,12 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use paceline_supervisor::{
-    Cause, Ended, FAILURE_NOTE, Intent, Outcome, ProcessIdentity, ProcessStat, cgroup, publish,
+    Cause, Ended, FAILURE_NOTE, Intent, Ledger, Outcome, ProcessIdentity, ProcessStat, cgroup, publish,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::process::sight::Orphan;
-use crate::process::table::Supervisor;
 
 /// The signal that killed the task, as far as anybody knows.
 const SIGKILL: i32 = 9;
@@ -106,11 +105,8 @@ fn all_processes() -> impl Iterator<Item = u32> {
 }
 
 /// Writes the end that the supervisor did not write. If it did after all, that one stands.
-pub fn write_end(folder: &Path, supervisor: Supervisor, orphan: &Orphan) -> std::io::Result<()> {
-    let mut how = match supervisor {
-        Supervisor::Dead(status) => format!(" ({status})"),
-        _ => String::new(),
-    };
+pub fn write_end(folder: &Path, orphan: &Orphan) -> std::io::Result<()> {
+    let mut how = String::new();
     if let Ok(note) = fs::read_to_string(folder.join(FAILURE_NOTE)) {
         how += &format!(", saying: {note};");
     }
@@ -121,7 +117,7 @@ fn end(how: &str, orphan: &Orphan) -> Ended {
     let now = now_unix_ms();
     let (cause, when) = match orphan {
         Orphan { holder: None, .. } => (Cause::NodeFault, "before it took the order"),
-        Orphan { running: None, .. } => (Cause::SupervisorDied, "before it executed the command"),
+        Orphan { running: None, .. } => (Cause::SupervisorDied, "before it said that the task runs"),
         Orphan { .. } => (Cause::SupervisorDied, "and the task was killed"),
     };
     let message = format!("the supervisor died{how} {when}");
@@ -154,7 +150,8 @@ pub fn refuse(folder: &Path, attempt: &str, message: &str) -> std::io::Result<En
 /// Publishes an intent that nobody holds, so that no supervisor on its way can start the attempt.
 /// False: one has.
 pub fn take(folder: &Path, attempt: &str) -> std::io::Result<bool> {
-    publish(folder, &Intent { attempt: attempt.to_owned(), holder: None, control: None })
+    let intent = Intent { attempt: attempt.to_owned(), holder: None, control: None, uid: None };
+    Ledger::take(folder, &intent).map(|ledger| ledger.is_some())
 }
 
 fn now_unix_ms() -> u64 {

@@ -4,14 +4,16 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use paceline_supervisor::{Order, Record, UserIds, replace};
+use paceline_supervisor::nursery::{Answer, ORDER_BYTES_MAX, frame};
+use paceline_supervisor::{Order, UserIds};
 
 use crate::errors::LaunchError;
 use crate::process::bury;
+use crate::process::nursery::NurseryError;
 use crate::process::shared::Shared;
 use crate::process::sight;
+use crate::process::table::{Holder, Supervisor};
 use crate::runtime::{Exit, Launch};
 
 /// An attempt's folder, before its supervisor opens it for the task's user to pass through.
@@ -54,27 +56,41 @@ impl Shared {
         DirBuilder::new().mode(ATTEMPT_FOLDER_MODE).create(folder).map_err(|e| failed(folder, e))?;
         let name = attempt.to_string();
         let user = self.user(launch)?;
-        let order = match user.and_then(|user| self.order(launch, folder, user)) {
-            Ok(order) => order,
+        match user.and_then(|user| framed(&self.order(launch, folder, user)?)) {
+            Ok(frame) => self.hand_over(launch, folder, &name, &frame),
             Err(message) => {
                 let refused = bury::refuse(folder, &name, &message);
                 let exit: Exit = sight::translate(&refused.map_err(|e| failed(folder, e))?);
                 self.table.ended(&attempt, &exit);
-                return Ok(());
+                Ok(())
             }
+        }
+    }
+
+    /// Has the supervisor started. When nobody knows whether it was, the attempt is taken here: then it was not and
+    /// never will be. Where even that does not work it counts as started, and is looked at until something is known.
+    fn hand_over(&self, launch: &Launch, folder: &Path, name: &str, frame: &[u8]) -> Result<(), LaunchError> {
+        let supervisor = match self.nursery.start(name, frame) {
+            Ok(Answer::Taken { pid, start_ticks }) => Supervisor::Held(Holder { pid, start_ticks }),
+            Ok(Answer::Theirs | Answer::Failed(_)) => Supervisor::Unheard,
+            Err(error) => match bury::take(folder, name) {
+                Ok(true) => {
+                    let (attempt, supervisor) = (launch.attempt, self.nursery.program().clone());
+                    let source = match error {
+                        NurseryError::Failed(message) => io::Error::other(message),
+                        NurseryError::Unknown(source) => source,
+                    };
+                    return Err(LaunchError::Spawn { attempt, supervisor, source });
+                }
+                Ok(false) | Err(_) => Supervisor::Unheard,
+            },
         };
-        replace(folder, &order).map_err(|e| failed(&folder.join(Order::NAME), e))?;
-        let child = spawn_supervisor(&self.supervisor, folder, &name);
-        let spawn = |source| LaunchError::Spawn { attempt, supervisor: self.supervisor.clone(), source };
-        self.table.started(&attempt, child.map_err(spawn)?);
+        self.table.started(&launch.attempt, supervisor);
         Ok(())
     }
 }
 
-/// A supervisor inherits nothing from us but its folder.
-fn spawn_supervisor(supervisor: &Path, folder: &Path, name: &str) -> io::Result<Child> {
-    let mut command = Command::new(supervisor);
-    command.arg(name).env_clear().current_dir(folder);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn()
+fn framed(order: &Order) -> Result<Vec<u8>, String> {
+    let too_long = || format!("command and environment take more than {ORDER_BYTES_MAX} bytes as an order");
+    frame(order).ok_or_else(too_long)
 }

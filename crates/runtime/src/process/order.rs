@@ -25,11 +25,13 @@ impl Shared {
         }
         let attempt = launch.attempt.to_string();
         let work = folder.join(WORK_FOLDER);
-        let work = work.to_str().expect("the data folder was checked to be UTF-8 when it was opened");
+        let checked = "the data folder was checked to be UTF-8 when it was opened";
+        let work = work.to_str().expect(checked);
         let env = environment::of(launch, &self.options, work)?;
         let memory_bytes = launch.resources.memory_bytes();
         let memory = self.cgroups.memory(&attempt).filter(|_| memory_bytes > 0);
         Ok(Order {
+            folder: folder.to_str().expect(checked).to_owned(),
             boot: self.boot.clone(),
             run: launch.run.clone(),
             env,

@@ -15,6 +15,7 @@ use crate::errors::{ObserveError, OpenError, StopError};
 use crate::process::bury;
 use crate::process::cgroups::Cgroups;
 use crate::process::layout::{Layout, closed_ancestor};
+use crate::process::nursery::Nursery;
 use crate::process::options::ProcessOptions;
 use crate::process::retention::Retention;
 use crate::process::sight::{Sight, look};
@@ -33,7 +34,7 @@ pub struct Shared {
     pub(super) cgroups: Cgroups,
     pub(super) boot: String,
     retention: Retention,
-    pub(super) supervisor: PathBuf,
+    pub(super) nursery: Nursery,
 }
 
 impl Shared {
@@ -55,7 +56,8 @@ impl Shared {
         let retention = Retention::open(logs.clone(), options.retention)
             .map_err(|source| OpenError::Folder { path: logs, source })?;
         let (table, task_uids) = (Table::default(), Pool::new(options.task_uids));
-        let shared = Self { layout, table, options, users, task_uids, cgroups, boot, retention, supervisor };
+        let nursery = Nursery::new(supervisor);
+        let shared = Self { layout, table, options, users, task_uids, cgroups, boot, retention, nursery };
         shared.take_up()?;
         Ok(shared)
     }
@@ -155,9 +157,10 @@ impl Shared {
     fn has_changed(&self, attempt: &AttemptId) -> bool {
         let Some(glance) = self.table.glance(attempt) else { return false };
         let dead = match glance.supervisor {
-            Supervisor::Coming | Supervisor::Alive => false,
-            Supervisor::Dead(_) | Supervisor::OfAnotherBoot => true,
-            Supervisor::Inherited => match read::<Intent>(&glance.folder) {
+            Supervisor::Coming => false,
+            Supervisor::Held(holder) => glance.exit.is_none() && !holder.is_alive(),
+            Supervisor::OfAnotherBoot => true,
+            Supervisor::Unheard => match read::<Intent>(&glance.folder) {
                 Ok(intent) => !intent.is_some_and(|intent| intent.is_held(&self.boot)),
                 Err(_) => true,
             },
@@ -183,7 +186,7 @@ impl Shared {
             bury::take(folder, &name).map_err(failed)?;
         }
         bury::clear(folder, &orphan, &self.cgroups.all(&name));
-        bury::write_end(folder, supervisor, &orphan).map_err(failed)?;
+        bury::write_end(folder, &orphan).map_err(failed)?;
         match look(folder, supervisor, &self.boot).map_err(record)? {
             Sight::Observed(observed) => Ok(observed),
             Sight::Orphaned(_) => Err(failed(io::Error::other("the end was written and is not there"))),

@@ -54,9 +54,10 @@ fn exit(folder: &Path) -> Result<Option<Exit>, RecordError> {
 
 fn alive(folder: &Path, supervisor: Supervisor, boot: &str) -> Result<bool, RecordError> {
     Ok(match supervisor {
-        Supervisor::Coming | Supervisor::Alive => true,
-        Supervisor::Dead(_) | Supervisor::OfAnotherBoot => false,
-        Supervisor::Inherited => read::<Intent>(folder)?.is_some_and(|intent| intent.is_held(boot)),
+        Supervisor::Coming => true,
+        Supervisor::Held(holder) => holder.is_alive(),
+        Supervisor::OfAnotherBoot => false,
+        Supervisor::Unheard => read::<Intent>(folder)?.is_some_and(|intent| intent.is_held(boot)),
     })
 }
 
@@ -154,17 +155,17 @@ mod tests {
         std::fs::write(folder.join("exit"), "").unwrap();
         let Observed::Exited(exit) = seen(&folder, Supervisor::OfAnotherBoot) else { panic!("runs") };
         assert!(exit.message.contains(folder.join("exit").to_str().unwrap()), "{}", exit.message);
-        assert!(look(&folder, Supervisor::Alive, "now").is_err());
+        assert!(look(&folder, Supervisor::Coming, "now").is_err());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
-    fn a_supervisor_of_ours_that_left_no_record_leaves_an_orphan() {
+    fn a_supervisor_that_left_no_record_leaves_an_orphan() {
         let folder = folder("orphan");
-        assert_eq!(seen(&folder, Supervisor::Alive), Observed::Starting);
-        assert!(matches!(look(&folder, Supervisor::Inherited, "now"), Ok(Sight::Orphaned(_))));
+        assert_eq!(seen(&folder, Supervisor::Coming), Observed::Starting);
+        assert!(matches!(look(&folder, Supervisor::Unheard, "now"), Ok(Sight::Orphaned(_))));
         publish(&folder, &ended()).unwrap();
-        assert!(matches!(seen(&folder, Supervisor::Inherited), Observed::Exited(_)));
+        assert!(matches!(seen(&folder, Supervisor::Unheard), Observed::Exited(_)));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use paceline_supervisor::ProcessStat;
 use paceline_types::AttemptId;
 
 use crate::runtime::{Exit, Observed};
@@ -38,46 +38,34 @@ impl From<&Observed> for Seen {
 pub enum Supervisor {
     /// It is about to be started.
     Coming,
-    /// Our child, and alive.
-    Alive,
-    /// Our child, and dead.
-    Dead(ExitStatus),
-    /// An earlier agent's child: its intent says who it is.
-    Inherited,
+    /// It has told us who it is.
+    Held(Holder),
+    /// Its intent says who it is, if anybody is.
+    Unheard,
     /// Of an earlier boot.
     OfAnotherBoot,
 }
 
-#[derive(Debug)]
-enum Holder {
-    Coming,
-    Child(Child),
-    Reaped(ExitStatus),
-    Inherited,
-    OfAnotherBoot,
+/// A supervisor of this boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Process id.
+    pub pid: u32,
+    /// Its start, which tells it from others of that id.
+    pub start_ticks: u64,
 }
 
 impl Holder {
-    fn look(&mut self) -> Supervisor {
-        if let Self::Child(child) = self
-            && let Ok(Some(status)) = child.try_wait()
-        {
-            *self = Self::Reaped(status);
-        }
-        match self {
-            Self::Coming => Supervisor::Coming,
-            Self::Child(_) => Supervisor::Alive,
-            Self::Reaped(status) => Supervisor::Dead(*status),
-            Self::Inherited => Supervisor::Inherited,
-            Self::OfAnotherBoot => Supervisor::OfAnotherBoot,
-        }
+    /// Whether it still runs. A zombie does not.
+    pub fn is_alive(self) -> bool {
+        ProcessStat::of(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.dead)
     }
 }
 
 #[derive(Debug)]
 struct Entry {
     folder: PathBuf,
-    holder: Holder,
+    supervisor: Supervisor,
     exit: Option<Exit>,
     seen: Seen,
 }
@@ -95,71 +83,61 @@ pub struct Glance {
     pub seen: Seen,
 }
 
-#[derive(Debug, Default)]
-struct Rows {
-    entries: BTreeMap<AttemptId, Entry>,
-    /// Supervisors of forgotten attempts that have not quite ended.
-    leaving: Vec<Child>,
-}
-
 /// The table.
 #[derive(Debug, Default)]
-pub struct Table(Mutex<Rows>);
+pub struct Table(Mutex<BTreeMap<AttemptId, Entry>>);
 
 impl Table {
     /// Takes up an attempt that was found on disk.
     pub fn inherit(&self, attempt: AttemptId, folder: PathBuf, of_this_boot: bool) {
-        let holder = if of_this_boot { Holder::Inherited } else { Holder::OfAnotherBoot };
-        self.rows().entries.insert(attempt, Entry { folder, holder, exit: None, seen: Seen::Nothing });
+        let supervisor = if of_this_boot { Supervisor::Unheard } else { Supervisor::OfAnotherBoot };
+        self.rows().insert(attempt, Entry { folder, supervisor, exit: None, seen: Seen::Nothing });
     }
 
     /// Takes a new attempt. False: it is known already.
     pub fn begin(&self, attempt: AttemptId, folder: PathBuf) -> bool {
-        let entry = Entry { folder, holder: Holder::Coming, exit: None, seen: Seen::Nothing };
+        let entry = Entry { folder, supervisor: Supervisor::Coming, exit: None, seen: Seen::Nothing };
         let mut rows = self.rows();
-        let new = !rows.entries.contains_key(&attempt);
+        let new = !rows.contains_key(&attempt);
         if new {
-            rows.entries.insert(attempt, entry);
+            rows.insert(attempt, entry);
         }
         new
     }
 
-    /// Its supervisor was started.
-    pub fn started(&self, attempt: &AttemptId, child: Child) {
-        if let Some(entry) = self.rows().entries.get_mut(attempt) {
-            entry.holder = Holder::Child(child);
+    /// Its supervisor was started, as far as is known.
+    pub fn started(&self, attempt: &AttemptId, supervisor: Supervisor) {
+        if let Some(entry) = self.rows().get_mut(attempt) {
+            entry.supervisor = supervisor;
         }
     }
 
     /// It ended before there was a supervisor, or its end was found out.
     pub fn ended(&self, attempt: &AttemptId, exit: &Exit) {
-        if let Some(entry) = self.rows().entries.get_mut(attempt) {
+        if let Some(entry) = self.rows().get_mut(attempt) {
             entry.exit = Some(exit.clone());
         }
     }
 
     /// The agent was told.
     pub fn told(&self, attempt: &AttemptId, seen: Seen) {
-        if let Some(entry) = self.rows().entries.get_mut(attempt) {
+        if let Some(entry) = self.rows().get_mut(attempt) {
             entry.seen = seen;
         }
     }
 
     /// Drops it.
     pub fn remove(&self, attempt: &AttemptId) {
-        let mut rows = self.rows();
-        if let Some(Entry { holder: Holder::Child(child), .. }) = rows.entries.remove(attempt) {
-            rows.leaving.push(child);
-        }
+        self.rows().remove(attempt);
     }
 
-    /// Looks at one, reaping its supervisor if it has ended.
+    /// Looks at one.
     pub fn glance(&self, attempt: &AttemptId) -> Option<Glance> {
-        let mut rows = self.rows();
-        let entry = rows.entries.get_mut(attempt)?;
+        let rows = self.rows();
+        let entry = rows.get(attempt)?;
         Some(Glance {
             folder: entry.folder.clone(),
-            supervisor: entry.holder.look(),
+            supervisor: entry.supervisor,
             exit: entry.exit.clone(),
             seen: entry.seen,
         })
@@ -167,25 +145,16 @@ impl Table {
 
     /// All of them.
     pub fn ids(&self) -> Vec<AttemptId> {
-        self.rows().entries.keys().copied().collect()
+        self.rows().keys().copied().collect()
     }
 
     /// Those whose end the agent was not told yet.
     pub fn open_ids(&self) -> Vec<AttemptId> {
         let rows = self.rows();
-        rows.entries.iter().filter(|(_, entry)| entry.seen != Seen::Exited).map(|(id, _)| *id).collect()
+        rows.iter().filter(|(_, entry)| entry.seen != Seen::Exited).map(|(id, _)| *id).collect()
     }
 
-    /// Reaps supervisors that have done their work.
-    pub fn reap(&self) {
-        let mut rows = self.rows();
-        rows.leaving.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-        for entry in rows.entries.values_mut().filter(|entry| entry.exit.is_some()) {
-            entry.holder.look();
-        }
-    }
-
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Entry>> {
         // Every change is a single insert, replace or remove, so a panic elsewhere leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use paceline_supervisor::{Intent, Order, Record, read};
+use paceline_supervisor::{Ended, Intent, Record, read};
 use paceline_types::AttemptId;
 
 use crate::errors::OpenError;
@@ -17,10 +17,10 @@ impl Shared {
             if of_this_boot && self.was_never_started(&attempt, &folder)? {
                 continue;
             }
-            // A damaged order says nothing, and its task goes on: at worst another gets the same user.
-            let order = read::<Order>(&folder).ok().flatten();
-            if let Some(user) = order.and_then(|order| order.user) {
-                self.task_uids.inherit(attempt, user.uid);
+            // A damaged intent says nothing, and its task goes on: at worst another gets the same user.
+            let intent = read::<Intent>(&folder).ok().flatten();
+            if let Some(uid) = intent.and_then(|intent| intent.uid) {
+                self.task_uids.inherit(attempt, uid);
             }
             self.table.inherit(attempt, folder, of_this_boot);
         }
@@ -29,11 +29,11 @@ impl Shared {
         Ok(())
     }
 
-    /// A folder without an intent: take it, so that a supervisor on its way cannot start any more, and
+    /// A folder where nobody has begun: take it, so that a supervisor on its way cannot start any more, and
     /// remove it. The attempt is unknown then, and may be launched again.
     fn was_never_started(&self, attempt: &AttemptId, folder: &Path) -> Result<bool, OpenError> {
         let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
-        if folder.join(Intent::NAME).exists() {
+        if [Intent::NAME, Ended::NAME].iter().any(|name| folder.join(name).exists()) {
             return Ok(false);
         }
         let taken = bury::take(folder, &attempt.to_string()).map_err(failed)?;

@@ -113,7 +113,6 @@ fn work(shared: &Shared, ears: &Ears, socket: &UnixDatagram) {
         }
         if looked.elapsed() >= LOOK_EVERY {
             shared.changed().into_iter().for_each(|attempt| ears.tell(attempt));
-            shared.table.reap();
             looked = Instant::now();
         }
     }

@@ -1,11 +1,10 @@
 //! Limits: memory, CPU, output, and what is kept of the forgotten.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use paceline_runtime::{CapabilityCode, LogLimits, LogRetention, LogStream, ObserveError, Runtime};
 use paceline_supervisor::cgroup::Mounts;
-use paceline_supervisor::{Order, read};
 use paceline_types::{ExitStatus, Reason, Resources};
 
 use crate::node::{Node, attempt, eventually, launch, script};
@@ -45,15 +44,23 @@ fn cpu_is_a_weight_and_a_quota_only_with_a_limit() {
     if !node.enforces(CapabilityCode::CpuWeight) || !node.enforces(CapabilityCode::CpuQuota) {
         return;
     }
+    let mount = Mounts::discover().unwrap().cpu.expect("the weight is enforced by it");
     for (task, limit, quota) in [(1, None, "-1"), (2, Some(250), "25000")] {
         let mut sleeper = launch(&["/bin/sleep", "1000"]);
         (sleeper.attempt, sleeper.cpu_limit_milli) = (attempt(task), limit);
         sleeper.resources = Resources::new(500, 0);
         let task = node.start(&sleeper);
         node.running(task);
-        let order = read::<Order>(&node.folder_of(task)).unwrap().unwrap();
-        assert!(order.memory.is_none(), "no memory was asked for");
-        let group = PathBuf::from(order.cpu.unwrap().cgroup);
+        let own = |controller: &str| {
+            let groups = fs::read_to_string(format!("/proc/{}/cgroup", node.task_of(task))).unwrap();
+            let is_own =
+                |line: &&str| line.split(':').nth(1).unwrap().split(',').any(|name| name == controller);
+            let line = groups.lines().find(is_own).unwrap();
+            line.rsplit(':').next().unwrap().trim_start_matches('/').to_owned()
+        };
+        assert!(!own("memory").contains(&task.to_string()), "no memory was asked for");
+        let group = mount.join(own("cpu"));
+        assert!(group.ends_with(task.to_string()), "{}", group.display());
         let value = |file: &str| fs::read_to_string(group.join(file)).unwrap().trim().to_owned();
         assert_eq!((value("cpu.shares").as_str(), value("cpu.cfs_quota_us").as_str()), ("512", quota));
         node.runtime.stop(&task, 0).unwrap();

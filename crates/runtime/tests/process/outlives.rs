@@ -96,24 +96,12 @@ fn an_attempt_is_started_once_however_often_it_is_launched() {
 }
 
 #[test]
-fn of_two_supervisors_in_one_folder_one_starts_the_task() {
-    let node = Node::new();
-    let task = node.start(&script("echo started >> ../../../../count; until [ -e go ]; do sleep 0.02; done"));
-    node.running(task);
-    let mut second = std::process::Command::new(supervisor());
-    second.arg(task.to_string()).current_dir(node.folder_of(task));
-    assert!(second.status().unwrap().success(), "it leaves the attempt to the first");
-    fs::write(node.folder_of(task).join("work/go"), "").unwrap();
-    assert_eq!(node.exit(task).reason, Reason::ExitedZero);
-}
-
-#[test]
-fn an_order_that_nobody_took_is_unknown_after_a_restart_and_can_be_launched_again() {
+fn an_attempt_that_nobody_took_is_unknown_after_a_restart_and_can_be_launched_again() {
     let node = Node::new();
     let folder = node.folder_of(attempt(7));
     let node = node.restart(|_| {
         fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("order"), "half an ord").unwrap();
+        fs::write(folder.join(".intent.1.0"), "half an int").unwrap();
     });
     assert_eq!(node.runtime.observe(&attempt(7)).unwrap(), None);
     assert_eq!(node.run(&launch(&["/bin/true"])).status, ExitStatus::Code(0));
@@ -135,29 +123,16 @@ fn a_damaged_record_is_named_and_nothing_is_guessed() {
 }
 
 #[test]
-fn a_supervisor_that_gives_up_leaves_its_reason() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = std::process::Command::new(supervisor());
-    let status = command.arg("42-0.7.1").current_dir(folder.path()).status().unwrap();
-    assert_eq!(status.code(), Some(3));
-    let note = fs::read_to_string(folder.path().join("failure")).unwrap();
-    assert_eq!(note, "there is no order in this folder");
-}
-
-#[test]
-fn a_supervisor_that_is_none_is_the_nodes_fault_and_its_status_is_said() {
+fn a_supervisor_that_is_none_starts_nothing_and_its_status_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let options = ProcessOptions::new("c", "n");
     let runtime = ProcessRuntime::open(folder.path(), "/bin/false".into(), options).unwrap();
-    runtime.launch(&launch(&["/bin/true"])).unwrap();
-    let mut observed = None;
-    eventually("it ended", || {
-        observed = runtime.observe(&attempt(7)).unwrap();
-        matches!(observed, Some(Observed::Exited(_)))
-    });
-    let Some(Observed::Exited(exit)) = observed else { panic!("{observed:?}") };
-    assert_eq!(exit.reason, Reason::NodeFault);
-    assert!(exit.message.contains("exit status: 1"), "{}", exit.message);
+    for _ in 0..2 {
+        let error = runtime.launch(&launch(&["/bin/true"])).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("exit status: 1"), "{source}");
+        assert_eq!(runtime.observe(&attempt(7)).unwrap(), None);
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_task_has_a_folder_of_its_own_and_no_hand_in_its_records() {
     if !is_root() {
         return;
     }
-    let text = "pwd; echo x > file; ls .. 2>&1; cat ../order 2>&1; echo forged > ../exit";
+    let text = "pwd; echo x > file; ls .. 2>&1; cat ../intent 2>&1; echo forged > ../exit";
     let task = node.start(&script(text));
     assert_eq!(node.exit(task).reason, Reason::ExitedNonZero);
     let folder = node.folder_of(task);
@@ -70,7 +70,7 @@ fn a_task_has_a_folder_of_its_own_and_no_hand_in_its_records() {
     assert!(said.starts_with(work.to_str().unwrap()), "{said}");
     assert_eq!(said.matches("Permission denied").count(), 2, "{said}");
     let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(["log", "work", "order", "exit"].map(mode), [0o700, 0o700, 0o600, 0o600]);
+    assert_eq!(["log", "work", "exit"].map(mode), [0o700, 0o700, 0o600]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::folder::Record;
 use crate::process::ProcessIdentity;
+use crate::record::ended::Ended;
 use crate::record::text::{Damage, Fields, Writer};
 
 /// Published by the supervisor before it executes anything. An agent that comes back to a folder without
@@ -14,6 +15,8 @@ pub struct Intent {
     pub holder: Option<ProcessIdentity>,
     /// The holder's pipe, by its number among its open files: a byte in it makes it read its records again.
     pub control: Option<i32>,
+    /// The user that the task runs as, where it is not the supervisor's own.
+    pub uid: Option<u32>,
 }
 
 impl Intent {
@@ -26,6 +29,7 @@ impl Intent {
 
 impl Record for Intent {
     const NAME: &'static str = "intent";
+    const FILES: &'static [&'static str] = &[Self::NAME, Ended::NAME];
 
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(Self::NAME);
@@ -33,15 +37,15 @@ impl Record for Intent {
         if let Some(holder) = &self.holder {
             holder.write(&mut writer);
         }
-        writer.optional("control", self.control);
+        writer.optional("control", self.control).optional("uid", self.uid);
         writer.finish()
     }
 
     fn decode(fields: &Fields) -> Result<Self, Damage> {
         let held = fields.optional::<u32>("pid")?.is_some();
         let holder = held.then(|| ProcessIdentity::read(fields)).transpose()?;
-        let control = fields.optional("control")?;
-        Ok(Self { attempt: fields.text("attempt")?.to_owned(), holder, control })
+        let (control, uid) = (fields.optional("control")?, fields.optional("uid")?);
+        Ok(Self { attempt: fields.text("attempt")?.to_owned(), holder, control, uid })
     }
 }
 
@@ -53,8 +57,8 @@ mod tests {
     #[test]
     fn an_intent_reads_back() {
         let holder = ProcessIdentity { pid: 7, start_ticks: 99, boot: "b".into() };
-        for (holder, control) in [(Some(holder), Some(3)), (None, None)] {
-            let intent = Intent { attempt: "42-0.7.1".into(), holder, control };
+        for (holder, control, uid) in [(Some(holder), Some(3), Some(65534)), (None, None, None)] {
+            let intent = Intent { attempt: "42-0.7.1".into(), holder, control, uid };
             assert_eq!(round_trip(&intent), intent);
         }
     }

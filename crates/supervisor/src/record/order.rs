@@ -41,11 +41,14 @@ pub struct LogLimits {
     pub segments: u32,
 }
 
-/// Written by the agent before it starts the supervisor.
+/// What an agent gives to its nursery, see [`crate::nursery`]. It never lies on a disk: it holds the environment
+/// of a job, and with it its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The attempt.
     pub attempt: String,
+    /// Its folder, which is there.
+    pub folder: String,
     /// The boot that it is for.
     pub boot: String,
     /// Command and arguments.
@@ -75,7 +78,7 @@ impl Record for Order {
 
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(Self::NAME);
-        writer.field("attempt", &self.attempt).field("boot", &self.boot);
+        writer.field("attempt", &self.attempt).field("folder", &self.folder).field("boot", &self.boot);
         for arg in &self.run {
             writer.field("run", arg);
         }
@@ -102,6 +105,7 @@ impl Record for Order {
     fn decode(fields: &Fields) -> Result<Self, Damage> {
         Ok(Self {
             attempt: fields.text("attempt")?.to_owned(),
+            folder: fields.text("folder")?.to_owned(),
             boot: fields.text("boot")?.to_owned(),
             run: fields.all("run").map(str::to_owned).collect(),
             env: fields.all("env").map(variable).collect::<Result<_, _>>()?,
@@ -143,13 +147,14 @@ fn cpu(fields: &Fields) -> Result<Option<CpuShare>, Damage> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod testing {
     use super::*;
-    use crate::record::testing::round_trip;
 
-    fn smallest() -> Order {
+    /// With nothing in it that may be absent.
+    pub fn smallest() -> Order {
         Order {
             attempt: "42-0.7.1".into(),
+            folder: "/data/attempts/boot/42-0.7.1".into(),
             boot: "boot".into(),
             run: vec!["/bin/true".into()],
             env: Vec::new(),
@@ -163,6 +168,13 @@ mod tests {
             logs: LogLimits { segment_bytes: 1, segments: 1 },
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::smallest;
+    use super::*;
+    use crate::record::testing::round_trip;
 
     #[test]
     fn the_smallest_order_reads_back() {

@@ -2,9 +2,11 @@
 
 use crate::folder::Record;
 use crate::process::ProcessIdentity;
+use crate::record::ended::Ended;
+use crate::record::intent::Intent;
 use crate::record::text::{Damage, Fields, Writer};
 
-/// Published by the supervisor once the command has been executed, not merely forked.
+/// Added by the supervisor behind its intent once the command has been executed, not merely forked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// The task: leader of its process group.
@@ -15,6 +17,7 @@ pub struct Running {
 
 impl Record for Running {
     const NAME: &'static str = "running";
+    const FILES: &'static [&'static str] = &[Intent::NAME, Ended::NAME];
 
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(Self::NAME);

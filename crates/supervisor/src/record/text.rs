@@ -150,6 +150,18 @@ impl Writer {
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
+    /// The record of a kind in a file that holds one or several, one behind the other. In a file of its own
+    /// name it must be; in another's it may be absent, or not quite written yet.
+    pub fn find(kind: &str, file: &str, bytes: &[u8]) -> Result<Option<Self>, Damage> {
+        let header = header(kind);
+        let is_wanted = |record: &[u8]| record.split(|byte| *byte == b'\n').next() == Some(header.as_bytes());
+        match records(bytes).find(|record| is_wanted(record)) {
+            Some(record) => Self::parse(kind, record).map(Some),
+            None if kind == file => Self::parse(kind, bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Checks and splits the bytes of a record of a kind.
     pub fn parse(kind: &str, bytes: &[u8]) -> Result<Self, Damage> {
         let body = checked(bytes)?;
@@ -189,6 +201,24 @@ impl Fields {
 
 fn header(kind: &str) -> String {
     format!("paceline {kind} {VERSION}")
+}
+
+/// The records of a file, each with its checksum line; what is not finished is left out.
+fn records(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        loop {
+            let line = rest[end..].iter().position(|byte| *byte == b'\n')? + 1;
+            let is_last = rest[end..].starts_with(CHECKSUM_KEY.as_bytes());
+            end += line;
+            if is_last {
+                let (record, behind) = rest.split_at(end);
+                rest = behind;
+                return Some(record);
+            }
+        }
+    })
 }
 
 /// The text before the checksum line, when that line fits it.
@@ -258,6 +288,44 @@ mod tests {
             bad[position] ^= 1;
             assert!(Fields::parse("test", &bad).is_err(), "byte {position}");
             assert!(Fields::parse("test", &good[..position]).is_err(), "cut at {position}");
+        }
+    }
+
+    fn pair() -> Vec<u8> {
+        let mut second = Writer::new("second");
+        second.field("n", 8);
+        [record(), second.finish()].concat()
+    }
+
+    #[test]
+    fn each_of_two_records_in_one_file_is_found_and_a_third_is_not() {
+        let bytes = pair();
+        let number =
+            |kind| Fields::find(kind, "test", &bytes).unwrap().map(|fields| fields.value::<u32>("n"));
+        assert_eq!([number("test"), number("second"), number("third")], [Some(Ok(7)), Some(Ok(8)), None]);
+    }
+
+    #[test]
+    fn a_record_that_is_being_added_is_not_there_yet_and_does_not_hide_the_one_before() {
+        let bytes = pair();
+        for cut in record().len()..bytes.len() {
+            let found = |kind| Fields::find(kind, "test", &bytes[..cut]).unwrap().is_some();
+            assert_eq!((found("test"), found("second")), (true, false), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_the_record_of_its_name_is_damaged() {
+        let bytes = pair();
+        for cut in 0..bytes.len() {
+            assert!(Fields::find("second", "second", &bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        for position in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[position] ^= 1;
+            let first = Fields::find("test", "test", &bad);
+            let second = Fields::find("second", "second", &bad);
+            assert!(first.is_err() || second.is_err(), "byte {position}");
         }
     }
 

@@ -1,12 +1,16 @@
 //! One attempt from its order to its exit record.
 
 use std::error::Error;
-use std::io;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::panic;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use paceline_supervisor::nursery::Answer;
 use paceline_supervisor::{
-    Cause, Ended, Intent, Order, Outcome, ProcessIdentity, RecordError, Stop, publish, read,
+    Cause, Ended, FAILURE_NOTE, Intent, Ledger, Order, Outcome, ProcessIdentity, RecordError, Stop, read,
 };
 use rustix::fs::Mode;
 use rustix::process::Signal;
@@ -23,34 +27,56 @@ const OWN_UMASK: u32 = 0o077;
 /// The exit code that shells give for a command that was not found or could not be executed.
 const CODE_NOT_EXECUTED: i32 = 127;
 
-/// The attempt's folder; the agent started us in it.
+/// The attempt's folder, once we have gone there.
 const HERE: &str = ".";
 
-/// Takes the order in this folder and sees it through. An attempt that somebody else took is theirs.
+/// Takes the attempt of an order, answers, and sees it through. An attempt that somebody else took is theirs.
 ///
 /// # Errors
-/// When the order cannot be taken. From the intent on, failures are in the exit record.
-pub fn supervise(name: &str) -> io::Result<()> {
-    let here = Path::new(HERE);
-    let order = read::<Order>(here).map_err(described)?;
-    let order = order.ok_or_else(|| io::Error::other("there is no order in this folder"))?;
-    if order.attempt != name {
-        return Err(io::Error::other(format!("the order in this folder is for {}", order.attempt)));
-    }
-    detach()?;
-    let control = Control::open()?;
-    let holder = Some(ProcessIdentity::own(&order.boot)?);
-    let intent = Intent { attempt: order.attempt.clone(), holder, control: Some(control.number()) };
-    if !publish(here, &intent)? {
-        return Ok(());
-    }
-    let ended = run(here, &order, &control);
+/// When the attempt cannot be taken, or its end cannot be told. From the intent on, failures are in the exit record.
+pub fn supervise(order: &Order, answers: File) -> io::Result<()> {
+    let taken = take(order);
+    answer(answers, order, &taken);
+    let Some((mut ledger, control, _)) = taken? else { return Ok(()) };
+    panic::set_hook(Box::new(|panic| note(&panic.to_string())));
+    let ended = run(order, &mut ledger, &control);
     let ended = ended.unwrap_or_else(|error| not_started(Cause::NodeFault, &error.to_string()));
-    tell_end(here, &order.attempt, &ended)
+    tell_end(&ledger, &order.attempt, &ended).inspect_err(|error| note(&error.to_string()))
 }
 
-/// Own session, so that no terminal's signal meant for the agent arrives here; and what the task leaves
-/// behind becomes our child, so that nothing of it escapes.
+type Taken = (Ledger, Control, ProcessIdentity);
+
+/// Moves into the attempt's folder and publishes the intent. Nothing: somebody else has.
+fn take(order: &Order) -> io::Result<Option<Taken>> {
+    // For people who look at processes: the command line of all supervisors is their nursery's.
+    rustix::thread::set_name(&CString::new(order.attempt.as_str())?)?;
+    std::env::set_current_dir(&order.folder)
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot use {}: {e}", order.folder)))?;
+    detach()?;
+    let control = Control::open()?;
+    let holder = ProcessIdentity::own(&order.boot)?;
+    let intent = Intent {
+        attempt: order.attempt.clone(),
+        holder: Some(holder.clone()),
+        control: Some(control.number()),
+        uid: order.user.map(|user| user.uid),
+    };
+    let ledger = Ledger::take(Path::new(HERE), &intent)?;
+    Ok(ledger.map(|ledger| (ledger, control, holder)))
+}
+
+/// An agent that has gone does not hear it, and finds the intent when it comes back.
+fn answer(mut answers: File, order: &Order, taken: &io::Result<Option<Taken>>) {
+    let answer = match taken {
+        Ok(Some((_, _, holder))) => Answer::Taken { pid: holder.pid, start_ticks: holder.start_ticks },
+        Ok(None) => Answer::Theirs,
+        Err(error) => Answer::Failed(error.to_string()),
+    };
+    _ = answers.write_all(answer.line(&order.attempt).as_bytes());
+}
+
+/// Own session, so that the end of the nursery's is none of ours; and what the task leaves behind becomes our
+/// child, so that nothing of it escapes.
 fn detach() -> io::Result<()> {
     rustix::process::umask(Mode::from_raw_mode(OWN_UMASK));
     rustix::process::setsid()?;
@@ -58,25 +84,31 @@ fn detach() -> io::Result<()> {
     Ok(())
 }
 
+/// The agent reads it when it finds no exit record. There is nobody to tell if that fails too.
+fn note(failure: &str) {
+    _ = fs::write(FAILURE_NOTE, failure);
+}
+
 /// An error is the machine's: nothing was executed.
-fn run(here: &Path, order: &Order, control: &Control) -> io::Result<Ended> {
+fn run(order: &Order, ledger: &mut Ledger, control: &Control) -> io::Result<Ended> {
+    let here = Path::new(HERE);
     // The intent says where our pipe is: a stop that was asked for earlier is on disk, a later one will wake us.
     if read::<Stop>(here).map_err(described)?.is_some() {
         return Ok(not_started(Cause::Stopped, "stopped before it was started"));
     }
     let groups = Groups::create(order)?;
-    let ended = execute(here, order, &groups, control);
+    let ended = execute(here, order, ledger, &groups, control);
     let left = groups.remove();
     Ok(Ended { message: joined(&ended.message, left.as_deref()), ..ended })
 }
 
-fn execute(here: &Path, order: &Order, groups: &Groups, control: &Control) -> Ended {
+fn execute(here: &Path, order: &Order, ledger: &mut Ledger, groups: &Groups, control: &Control) -> Ended {
     let mut task = match spawn(here, order, groups) {
         Ok(task) => task,
         Err(error) => return not_started(error.cause(), &error.to_string()),
     };
     let started_unix_ms = now_unix_ms();
-    let mut start = Start::new(here, order, task.pid_u32(), started_unix_ms);
+    let mut start = Start::new(ledger, order, task.pid_u32(), started_unix_ms);
     match watch(here, order, groups, control, &mut task, &mut start) {
         Ok(watched) => ended(&task, &watched, groups, started_unix_ms),
         Err(error) => unwatched(&task, &error, started_unix_ms),

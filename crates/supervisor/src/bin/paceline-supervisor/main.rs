@@ -1,49 +1,48 @@
-//! `paceline-supervisor ATTEMPT`, started by an agent in the folder of an attempt: runs one task to its end.
+//! `paceline-supervisor nursery`, started by an agent: takes orders and forks a supervisor for each.
 //!
-//! It outlives the agent, needs nobody, and answers to the records in its folder only. Everything that it
-//! has to say goes into records; what they mean is up to the agent.
+//! A supervisor runs one task to its end. It outlives the agent and the nursery, needs nobody, and answers to the
+//! records in its attempt's folder only. Everything that it has to say goes into records; what they mean is up to
+//! the agent.
 //!
 //! ```text
-//! order ─► pipe ─► intent ─► groups ─► spawn ─► running ─► watch ─► end the rest ─► exit ─► nudge
+//! nursery: order ─► fork ─► reap
+//!                     └─► pipe ─► intent ─► answer ─► groups ─► spawn ─► running ─► watch ─► end the rest ─► exit ─► nudge
 //! ```
 
 mod attempt;
 mod control;
+mod fork;
 mod groups;
 mod news;
+mod nursery;
 mod output;
 mod rest;
 mod spawn;
 mod watch;
 
-use std::fs;
-use std::panic;
 use std::process::ExitCode;
 
-use paceline_supervisor::FAILURE_NOTE;
+use paceline_supervisor::nursery::NURSERY;
 
 /// The agent and it do not fit each other, or a person started it by hand.
 const EXIT_USAGE: u8 = 2;
-/// It gave up, for a reason that stands in the failure note.
+/// It could not go on.
 const EXIT_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (Some(name), None) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: paceline-supervisor ATTEMPT, in the attempt's folder; agents start it, not people");
-        return ExitCode::from(EXIT_USAGE);
-    };
-    panic::set_hook(Box::new(|panic| note(&panic.to_string())));
-    match attempt::supervise(&name) {
+    match (arguments.next(), arguments.next()) {
+        (Some(word), None) if word == NURSERY => {}
+        _ => {
+            eprintln!("usage: paceline-supervisor {NURSERY}; agents start it, not people");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    }
+    match nursery::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            note(&error.to_string());
+            eprintln!("paceline-supervisor: {error}");
             ExitCode::from(EXIT_FAILED)
         }
     }
-}
-
-/// The agent reads it when it finds no exit record. There is nobody to tell if that fails too.
-fn note(failure: &str) {
-    _ = fs::write(FAILURE_NOTE, failure);
 }

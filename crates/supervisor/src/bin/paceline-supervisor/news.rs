@@ -2,11 +2,10 @@
 //! and never ends the task; nothing is lost as long as we live.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use paceline_supervisor::{Ended, NUDGE_SOCKET_FROM_ATTEMPT, Order, ProcessIdentity, Running, replace};
+use paceline_supervisor::{Ended, Ledger, NUDGE_SOCKET_FROM_ATTEMPT, Order, ProcessIdentity, Running};
 
 use crate::control::nudge;
 
@@ -16,7 +15,7 @@ pub const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// The news that the task runs, until it was written.
 pub struct Start<'a> {
-    folder: &'a Path,
+    ledger: &'a mut Ledger,
     order: &'a Order,
     pid: u32,
     started_unix_ms: u64,
@@ -25,8 +24,8 @@ pub struct Start<'a> {
 
 impl<'a> Start<'a> {
     /// Of a task that was just executed.
-    pub fn new(folder: &'a Path, order: &'a Order, pid: u32, started_unix_ms: u64) -> Self {
-        Self { folder, order, pid, started_unix_ms, written: false }
+    pub fn new(ledger: &'a mut Ledger, order: &'a Order, pid: u32, started_unix_ms: u64) -> Self {
+        Self { ledger, order, pid, started_unix_ms, written: false }
     }
 
     /// Writes it, unless that was done.
@@ -42,9 +41,9 @@ impl<'a> Start<'a> {
         !self.written
     }
 
-    fn write(&self) -> io::Result<()> {
+    fn write(&mut self) -> io::Result<()> {
         let task = ProcessIdentity::of(self.pid, &self.order.boot)?;
-        replace(self.folder, &Running { task, started_unix_ms: self.started_unix_ms })
+        self.ledger.add(&Running { task, started_unix_ms: self.started_unix_ms })
     }
 }
 
@@ -52,9 +51,9 @@ impl<'a> Start<'a> {
 ///
 /// # Errors
 /// When the folder is gone: nobody wants to know any more.
-pub fn tell_end(folder: &Path, attempt: &str, ended: &Ended) -> io::Result<()> {
+pub fn tell_end(ledger: &Ledger, attempt: &str, ended: &Ended) -> io::Result<()> {
     loop {
-        match replace(folder, ended) {
+        match ledger.end(ended) {
             Ok(()) => break,
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
             Err(_) => thread::sleep(TRY_EVERY),
