@@ -11,7 +11,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use ca::CaCommand;
-pub use client::{CellCommand, CellOptions, JobCommand, LogsArgs, NodeCommand, Output, ShardCommand};
+pub use client::{
+    BrakeCommand, CellCommand, CellOptions, JobCommand, LogsArgs, NodeCommand, Output, ShardCommand,
+};
 pub use roles::{
     AgentArgs, DevArgs, LogFormat, LogOptions, MasterArgs, RaftTimings, RoleOptions, ShardArgs, ShardPlace,
 };
