@@ -11,6 +11,7 @@ mod links;
 mod logs;
 mod nodes;
 mod shards;
+mod silent;
 mod watch;
 mod why;
 
