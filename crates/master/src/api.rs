@@ -12,6 +12,7 @@ mod links;
 mod logs;
 mod nodes;
 mod shards;
+mod silent;
 mod watch;
 mod why;
 

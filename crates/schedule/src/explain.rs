@@ -127,8 +127,10 @@ impl Waiting {
         let mut causes = Causes::default();
         for node in view.nodes() {
             let free = node.capacity.saturating_sub(&node.used);
-            let Err(reason) = feasible(&job.spec, &self.need, &NodeTerms { free, ..node.terms() }) else {
-                *(if heard(node) { &mut self.ready } else { &mut self.silent }) += 1;
+            let terms = NodeTerms { free, draining: keeps_off(node), ..node.terms() };
+            let Err(reason) = feasible(&job.spec, &self.need, &terms) else {
+                // A lost node takes no work because nobody hears it.
+                *(if heard(node) && !node.lost { &mut self.ready } else { &mut self.silent }) += 1;
                 continue;
             };
             *self.nodes.entry(reason).or_insert(0) += 1;
@@ -160,14 +162,14 @@ impl Waiting {
         let other_kind = simulates_alike(&job.spec, node.simulates()).is_err();
         let hardness = [
             (full, Hardness::Full),
-            (node.draining, Hardness::Draining),
+            (keeps_off(node), Hardness::Draining),
             (taints > 0, Hardness::Taint),
             (terms > 0, Hardness::Constraint),
             (small, Hardness::TooSmall),
             (other_kind, Hardness::OtherKind),
         ];
         let hardest = hardness.into_iter().filter(|(is, _)| *is).map(|(_, hardness)| hardness).max();
-        let single = [full, node.draining, small, other_kind].into_iter().filter(|is| *is).count();
+        let single = [full, keeps_off(node), small, other_kind].into_iter().filter(|is| *is).count();
         let room = if self.need.fits_in(&node.capacity) { free } else { node.capacity };
         let short = self.need.saturating_sub(&room);
         let part = |kind| match u128::from(self.need.of(kind)) {
@@ -195,6 +197,11 @@ enum Hardness {
     OtherKind,
 }
 
+/// An operator keeps work off the node; `node resume` takes either back.
+fn keeps_off(node: &Node) -> bool {
+    node.draining || node.replaceable
+}
+
 fn tolerated(job: &Job, taint: &Taint) -> bool {
     tolerates(&job.spec.tolerations, std::slice::from_ref(taint))
 }
@@ -211,7 +218,7 @@ fn obstacles(job: &Job, need: &Resources, node: &Node, free: Resources) -> Vec<O
     } else if !need.fits_in(&free) {
         obstacles.push(Obstacle::Full { free });
     }
-    if node.draining {
+    if keeps_off(node) {
         obstacles.push(Obstacle::Draining);
     }
     let taints = node.taints().iter().filter(|taint| !tolerated(job, taint));
@@ -244,7 +251,7 @@ impl Causes {
         let fits = matches && need.fits_in(&node.capacity);
         self.matches |= matches;
         self.fits |= fits;
-        self.takes_work |= fits && !node.draining;
+        self.takes_work |= fits && !keeps_off(node);
     }
 
     const fn reason(&self) -> Reason {

@@ -7,8 +7,8 @@ use paceline_rules::{
     Constraint, JobSpec, Labels, NodeTerms, Operator, Override, SIMULATED, Simulate, Taint, feasible,
 };
 use paceline_types::{
-    AgentInstance, BootId, ExitStatus, JobUid, NodeId, NodeName, Reason, Resources, Revision, TaskIndex,
-    TaskState,
+    AgentInstance, BootId, ExitStatus, JobUid, NodeEpoch, NodeId, NodeName, Reason, Resources, Revision,
+    TaskIndex, TaskState,
 };
 use proptest::prelude::*;
 
@@ -271,6 +271,21 @@ fn helps(world: &World, job: &JobSpec, why: &Waiting) -> bool {
     }
     feasible(&spec, &why.need, &NodeTerms { free, draining, simulates, taints: &taints, ..node.terms() })
         .is_ok()
+}
+
+#[test]
+fn a_node_that_is_lost_or_replaced_is_explained_by_what_brings_it_back() {
+    let mut world = World::new();
+    let node = world.node(1, Resources::new(1_000, 100 << 20), &[]);
+    let uid = world.submit(job("a", 1, 100));
+    let name = world.cell.node(node).expect("there").name.clone();
+    world.apply(vec![CommandBody::WriteOffNode { node, epoch: NodeEpoch(1), silent_ms: 60_000 }]);
+    let why = world.why(uid).expect("it waits");
+    assert_eq!((why.silent, why.ready, why.change), (1, 0, Change::HearNodes));
+    assert!(Scheduler::new().pass(&world.cell, &PassLimits::default(), |_| true).is_empty());
+    world.apply(vec![CommandBody::ReplaceNode { node: name.clone() }]);
+    let why = world.why(uid).expect("it waits");
+    assert_eq!(why.change, Change::Nearest { node: name, obstacles: vec![Obstacle::Draining] });
 }
 
 #[test]

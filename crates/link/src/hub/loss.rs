@@ -97,9 +97,14 @@ impl Hub {
     pub(super) fn review_loss(&mut self, view: &dyn Assigned, now_ms: u64) {
         self.note_pauses(now_ms);
         self.end_round(view, now_ms);
+        let waits = self.loss.round_until_ms.is_some() || self.loss.deaf;
+        // Nobody was heard yet, or can be: that is no mass loss, and a new leader has better things to do than to count.
+        if waits && self.loss.brake.is_none() {
+            return;
+        }
         let silent = self.silent(view);
         self.review_brake(&silent, view, now_ms);
-        if self.loss.round_until_ms.is_none() && !self.loss.deaf {
+        if !waits {
             self.write_off(&silent, now_ms);
         }
     }

@@ -12,6 +12,7 @@ use paceline_types::{AttemptId, IndexRange, IndexSet, JobState, JobUid, NodeId, 
 use tonic::{Request, Response, Status};
 
 use super::logs::{LogsStream, logs};
+use super::silent::silent;
 use super::watch::{Renewal, watch};
 use super::why::why;
 use super::{Caller, Services};
@@ -111,8 +112,12 @@ impl Jobs for JobsService {
             Found::Live(job) => why(&self.0, &view, job).await.as_ref().map(show::waiting),
             Found::Retired(_) => None,
         };
+        let silent = match &found {
+            Found::Live(job) => silent(&self.0, &view, job).await,
+            Found::Retired(_) => None,
+        };
         let shown = show::job_status(view.revision(), found.job(), found.is_retired(), true);
-        let job = Some(v1::JobStatus { waiting, ..shown });
+        let job = Some(v1::JobStatus { waiting, silent, ..shown });
         Ok(Response::new(v1::GetJobReply { revision: view.revision().0, job }))
     }
 

@@ -58,6 +58,7 @@ pub(crate) fn job_status(view: Revision, job: &Job, retired: bool, with_spec: bo
         retired,
         reason: v1::Reason::from(job.stop_reason).into(),
         waiting: None,
+        silent: None,
     }
 }
 

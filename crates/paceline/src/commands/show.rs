@@ -78,6 +78,7 @@ pub fn job_json(job: &v1::JobStatus) -> Value {
         "ended_revision": job.ended_revision,
         "retired": job.retired,
         "waiting": waiting::json(job.waiting.as_ref()),
+        "silent": waiting::silent_json(job.silent.as_ref()),
     });
     // Lists come without what the jobs run, and then nothing is said of it.
     if let Some(spec) = &job.spec {
@@ -123,6 +124,7 @@ pub fn job_rows(job: &v1::JobStatus) -> Vec<Vec<String>> {
         rows.push(row("stopped", reason(job.reason())));
     }
     rows.extend(waiting::rows(job.waiting.as_ref()));
+    rows.extend(waiting::silent_row(job.silent.as_ref()));
     rows
 }
 

@@ -31,6 +31,21 @@ pub fn rows(waiting: Option<&v1::Waiting>) -> Vec<Vec<String>> {
     vec![vec!["waiting".to_owned(), why], vec!["would help".to_owned(), waiting.change.clone()]]
 }
 
+/// Tasks on nodes that nobody hears of.
+pub fn silent_json(silent: Option<&v1::SilentTasks>) -> Value {
+    let json = |silent: &v1::SilentTasks| json!({"tasks": silent.tasks, "nodes": silent.nodes, "explanation": silent.explanation});
+    silent.map(json).unwrap_or_default()
+}
+
+/// The same, for people.
+pub fn silent_row(silent: Option<&v1::SilentTasks>) -> Option<Vec<String>> {
+    let text = |silent: &v1::SilentTasks| {
+        let v1::SilentTasks { tasks, nodes, explanation } = silent;
+        format!("{tasks} on {nodes} nodes that are not heard of: {explanation}")
+    };
+    silent.map(text).map(|text| vec!["silent".to_owned(), text])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
