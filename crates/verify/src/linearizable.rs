@@ -1,11 +1,11 @@
 //! Whether the answers of a history have an order: one after the other, each somewhere between its question and its
 //! answer, such that a single copy would have answered so.
 //!
-//! The method is that of Wing and Gong with Lowe's cache (the same state with the same calls behind it is looked at
-//! once), on each object for itself: a history is linearizable exactly when it is so object by object (Herlihy and
-//! Wing), and the objects here are job names ([`jobs`]). A call without an answer may take effect at any time
-//! after it began, or never. What a call does may be uncertain (jobs end by themselves); the search then follows
-//! all states at once.
+//! The method is that of Wing and Gong with Lowe's cache: the same state with the same calls behind it is looked at
+//! once, and with more unanswered calls than needed not at all. Each object is judged for itself: a history is
+//! linearizable exactly when it is so object by object (Herlihy and Wing), and the objects here are job names
+//! ([`jobs`]). A call without an answer may take effect at any time after it began, or never. What a call does may be
+//! uncertain (jobs end by themselves); the search then follows all states at once.
 //!
 //! ```text
 //! history ─► partition (by name, tries of one request as one) ─► search ─┬─ an order: linearizable

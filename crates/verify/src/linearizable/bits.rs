@@ -13,6 +13,11 @@ impl Bits {
         self.0[number / 64] & (1 << (number % 64)) != 0
     }
 
+    /// Whether all of these are in the other, which is of the same size.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(mine, theirs)| mine & !theirs == 0)
+    }
+
     pub(super) fn insert(&mut self, number: usize) {
         self.0[number / 64] |= 1 << (number % 64);
     }
@@ -34,6 +39,9 @@ mod tests {
         }
         assert!(bits.contains(129) && bits.contains(64) && !bits.contains(128));
         bits.remove(64);
+        let mut more = bits.clone();
+        more.insert(100);
+        assert!(bits.is_within(&more) && bits.is_within(&bits) && !more.is_within(&bits));
         assert!(!bits.contains(64) && bits.contains(63));
     }
 }

@@ -8,7 +8,7 @@
 //!   ?a ?b !a ?c !b !c       candidates for the first place: a, b (c began after a was answered)
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bits::Bits;
 use super::{Bounds, Model, Operation};
@@ -43,11 +43,33 @@ pub(super) enum Found {
 /// Sorted, without doubles, never empty.
 type States<S> = Vec<S>;
 
+/// Configurations that were looked at: the answered calls behind and the states, and with which others. The same with
+/// fewer of those leads wherever the same with more of them does.
+type Seen<S> = BTreeMap<(Bits, States<S>), Vec<Bits>>;
+
+/// The calls that have a place.
+struct Behind {
+    answered: Bits,
+    others: Bits,
+}
+
+impl Behind {
+    fn of(&mut self, answered: bool) -> &mut Bits {
+        if answered { &mut self.answered } else { &mut self.others }
+    }
+}
+
 /// A question or an answer in the list of instants.
 #[derive(Clone, Copy)]
 struct Instant {
     call: usize,
     is_answer: bool,
+}
+
+/// Where the candidates for a place are looked for. Those with an answer come first: most histories need no others.
+struct Cursor {
+    answered: bool,
+    at: Option<usize>,
 }
 
 /// A call that got a place, and what there was before.
@@ -68,7 +90,8 @@ pub(super) struct Search<'a, M: Model> {
     list: List,
     question_at: Vec<usize>,
     answer_at: Vec<Option<usize>>,
-    seen: BTreeSet<(Bits, States<M::State>)>,
+    seen: Seen<M::State>,
+    configurations: usize,
     finals: BTreeSet<M::State>,
 }
 
@@ -94,7 +117,8 @@ impl<'a, M: Model> Search<'a, M> {
             instants,
             question_at,
             answer_at,
-            seen: BTreeSet::new(),
+            seen: Seen::new(),
+            configurations: 0,
             finals: BTreeSet::new(),
         }
     }
@@ -118,10 +142,11 @@ impl<'a, M: Model> Search<'a, M> {
 
     fn run(&mut self, exhaustive: bool) -> Found {
         let mut states = vec![self.model.initial()];
-        let mut behind = Bits::empty(self.calls.len());
+        let empty = Bits::empty(self.calls.len());
+        let mut behind = Behind { answered: empty.clone(), others: empty };
         let mut order: Vec<Step<M::State>> = Vec::new();
         let mut open = self.calls.iter().filter(|call| call.answer.is_some()).count();
-        let mut at = self.list.first();
+        let mut cursor = Cursor { answered: true, at: self.list.first() };
         loop {
             if open == 0 {
                 if !exhaustive {
@@ -129,33 +154,46 @@ impl<'a, M: Model> Search<'a, M> {
                 }
                 self.finals.extend(states.iter().cloned());
             }
-            // The next call that can have its place here.
             let next = loop {
-                let Some(position) = at else { break None };
-                let Instant { call, is_answer } = self.instants[position];
-                if is_answer {
-                    break None;
-                }
-                if self.steps >= self.bounds.steps || self.seen.len() >= self.bounds.configurations {
+                let Some(call) = self.candidate(&mut cursor) else { break None };
+                if self.steps >= self.bounds.steps || self.configurations >= self.bounds.configurations {
                     return Found::OutOfBounds;
                 }
                 if let Some(after) = self.place(call, &states, &mut behind) {
                     break Some((call, after));
                 }
-                at = self.list.after(position);
             };
             if let Some((call, after)) = next {
                 self.lift(call);
                 open -= usize::from(self.calls[call].answer.is_some());
                 order.push(Step { call, states: std::mem::replace(&mut states, after) });
-                at = self.list.first();
+                cursor = Cursor { answered: true, at: self.list.first() };
             } else {
                 let Some(Step { call, states: before }) = order.pop() else { return Found::Nothing };
                 self.put_back(call);
-                behind.remove(call);
-                open += usize::from(self.calls[call].answer.is_some());
+                let answered = self.calls[call].answer.is_some();
+                behind.of(answered).remove(call);
+                open += usize::from(answered);
                 states = before;
-                at = self.list.after(self.question_at[call]);
+                cursor = Cursor { answered, at: self.list.after(self.question_at[call]) };
+            }
+        }
+    }
+
+    /// The next call that can have its place here, as far as instants say.
+    fn candidate(&self, cursor: &mut Cursor) -> Option<usize> {
+        loop {
+            let question =
+                cursor.at.map(|at| (at, self.instants[at])).filter(|(_, instant)| !instant.is_answer);
+            match question {
+                Some((at, Instant { call, .. })) => {
+                    cursor.at = self.list.after(at);
+                    if self.calls[call].answer.is_some() == cursor.answered {
+                        return Some(call);
+                    }
+                }
+                None if cursor.answered => *cursor = Cursor { answered: false, at: self.list.first() },
+                None => return None,
             }
         }
     }
@@ -165,9 +203,9 @@ impl<'a, M: Model> Search<'a, M> {
         &mut self,
         call: usize,
         states: &States<M::State>,
-        behind: &mut Bits,
+        behind: &mut Behind,
     ) -> Option<States<M::State>> {
-        if self.twin[call].is_some_and(|twin| !behind.contains(twin)) {
+        if self.twin[call].is_some_and(|twin| !behind.others.contains(twin)) {
             return None;
         }
         self.steps += 1;
@@ -181,12 +219,25 @@ impl<'a, M: Model> Search<'a, M> {
         if after.is_empty() || (output.is_none() && after == *states) {
             return None;
         }
-        behind.insert(call);
-        if self.seen.insert((behind.clone(), after.clone())) {
+        let answered = output.is_some();
+        behind.of(answered).insert(call);
+        if self.is_new(behind, &after) {
             return Some(after);
         }
-        behind.remove(call);
+        behind.of(answered).remove(call);
         None
+    }
+
+    fn is_new(&mut self, behind: &Behind, states: &States<M::State>) -> bool {
+        let with = self.seen.entry((behind.answered.clone(), states.clone())).or_default();
+        if with.iter().any(|fewer| fewer.is_within(&behind.others)) {
+            return false;
+        }
+        let before = with.len();
+        with.retain(|more| !behind.others.is_within(more));
+        with.push(behind.others.clone());
+        self.configurations = self.configurations + with.len() - before;
+        true
     }
 
     fn lift(&mut self, call: usize) {

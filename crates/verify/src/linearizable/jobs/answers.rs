@@ -36,6 +36,8 @@ impl JobModel {
 
     pub(super) fn stop(&self, jobs: &Jobs, which: Selector, output: Option<&Output>) -> Vec<Jobs> {
         match output {
+            // A job that ends by itself may be anywhere a stop could have brought it.
+            None if self.ends => Vec::new(),
             None => self.each(jobs, which, |jobs, at| {
                 let stopped = self.now(&jobs, at).stopped();
                 jobs.narrowed(at, Some(stopped))

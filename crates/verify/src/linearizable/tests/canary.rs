@@ -152,7 +152,7 @@ fn wrong_ends() -> Vec<(&'static str, Vec<(Action, Outcome)>)> {
 fn what_goes_on_rightly_is_accepted_and_at_least_200_provable_faults_are_rejected() {
     let mut rejected = 0;
     for seed in 0..HISTORIES {
-        let history = base(seed, [0, 10][seed as usize % 2]);
+        let history = base(seed, [0, 6][seed as usize % 2]);
         let right = right_ends();
         let violations = judge(&followed_by(&history, &right[seed as usize % right.len()]));
         assert!(violations.is_empty(), "seed {seed}: {}", violations[0]);
