@@ -11,7 +11,6 @@
 //! little happened to say anything.
 
 mod cell;
-mod digests;
 mod load;
 mod marks;
 mod process;

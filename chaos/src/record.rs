@@ -1,12 +1,14 @@
 //! What the cell was told and what it answered, and whether the cell keeps its word afterwards.
 //!
 //! Three answers, three promises: an acknowledged job is there for ever under its uid, exactly once; a refused one
-//! never is; of one whose outcome was not learnt there is at most one. Pure: calls and jobs in, violations out.
+//! never is; of one whose outcome was not learnt there is at most one. That is judged by `verify`; here calls are
+//! counted, and jobs that ended otherwise than small jobs do are named. Pure: calls and jobs in, violations out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 
-use paceline_types::{JobState, JobUid};
+use paceline_types::{JobState, JobUid, Revision};
+use paceline_verify::acknowledged::{Acknowledged, Violation};
+use paceline_verify::history;
 
 /// What became of a submission, as its caller knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,60 +71,83 @@ pub struct Held {
     pub violations: Vec<String>,
 }
 
-/// Holds a record against all jobs of the cell whose names the record's author chose.
+/// Holds a record against all jobs of the cell whose names the record's author chose, read when all calls were over.
 pub fn hold(calls: &[Call], jobs: &[SeenJob]) -> Held {
     let mut held = Held::default();
-    let mut by_name: BTreeMap<&str, Vec<&SeenJob>> = BTreeMap::new();
-    for job in jobs {
-        by_name.entry(&job.name).or_default().push(job);
-    }
+    let mut acknowledged = Acknowledged::default();
+    let recorded: Vec<history::Call> =
+        (0..).zip(calls).map(|(number, call)| recorded(number, call)).collect();
+    recorded.iter().for_each(|call| acknowledged.invoked(call));
+    let mut found: Vec<Violation> = recorded.iter().flat_map(|call| acknowledged.returned(call)).collect();
+    let seen: Vec<history::SeenJob> = jobs
+        .iter()
+        .map(|SeenJob { name, uid, state }| history::SeenJob { name: name.clone(), uid: *uid, state: *state })
+        .collect();
+    // A linearizable listing after the last call: no acknowledged job is younger than it.
+    found.extend(acknowledged.sight(Revision(u64::MAX), "", &seen));
+    held.lost = found.iter().filter(|violation| matches!(violation, Violation::Lost { .. })).count();
+    held.violations = found.iter().map(|violation| in_words(violation, calls)).collect();
+    let by_uid: BTreeMap<JobUid, &SeenJob> = jobs.iter().map(|job| (job.uid, job)).collect();
     for call in calls {
-        let found = by_name.get(call.name.as_str()).map_or(&[][..], Vec::as_slice);
-        held.hold_call(call, found);
-    }
-    let called: BTreeSet<&str> = calls.iter().map(|call| call.name.as_str()).collect();
-    for name in by_name.keys().filter(|name| !called.contains(*name)) {
-        held.violations.push(format!("job {name} is there, but nobody submitted it"));
+        held.count(call, &by_uid);
     }
     held
 }
 
+/// A violation, with what the client said where that explains it.
+fn in_words(violation: &Violation, calls: &[Call]) -> String {
+    let refused = |wanted: &str| {
+        calls.iter().find_map(|call| match &call.outcome {
+            Outcome::Refused { why } if call.name == wanted => Some(why),
+            _ => None,
+        })
+    };
+    match violation {
+        Violation::Refused { name, .. } => match refused(name) {
+            Some(why) => format!("{violation}: {why}"),
+            None => violation.to_string(),
+        },
+        _ => violation.to_string(),
+    }
+}
+
+/// The call as `verify` reads it. The name is all that is known of the specification, and no two calls share one.
+fn recorded(number: u64, call: &Call) -> history::Call {
+    let outcome = match &call.outcome {
+        Outcome::Acknowledged { uid, existing } => history::Outcome::Answered {
+            revision: uid.revision,
+            answer: history::Answer::Submitted { uid: *uid, existing: *existing },
+        },
+        Outcome::Refused { .. } => history::Outcome::Refused(history::Refused::NotDone),
+        Outcome::Unknown { .. } => history::Outcome::Unknown,
+    };
+    history::Call {
+        id: history::CallId(number),
+        client: history::ClientNumber(0),
+        request: None,
+        invoked: call.began_ms,
+        returned: Some(call.ended_ms),
+        action: history::Action::Submit { name: call.name.clone(), spec: 0 },
+        outcome,
+    }
+}
+
 impl Held {
-    fn hold_call(&mut self, call: &Call, found: &[&SeenJob]) {
-        if found.len() > 1 {
-            let uids: Vec<String> = found.iter().map(|job| job.uid.to_string()).collect();
-            self.broken(call, format_args!("it is there {} times: {}", found.len(), uids.join(", ")));
-        }
-        match &call.outcome {
-            Outcome::Acknowledged { uid, existing } => {
+    fn count(&mut self, call: &Call, jobs: &BTreeMap<JobUid, &SeenJob>) {
+        let Call { name, began_ms, ended_ms, outcome } = call;
+        match outcome {
+            Outcome::Acknowledged { uid, .. } => {
                 self.acknowledged += 1;
-                if *existing {
-                    self.broken(call, "answered as existing, but it was submitted once");
-                }
-                match found.iter().find(|job| job.uid == *uid) {
-                    Some(job) if job.state != JobState::Succeeded => {
-                        self.broken(call, format_args!("it ended as {}", job.state.as_str()));
-                    }
-                    Some(_) => {}
-                    None => {
-                        self.lost += 1;
-                        self.broken(call, format_args!("acknowledged as {uid}, but not there"));
-                    }
+                if let Some(job) = jobs.get(uid).filter(|job| job.state != JobState::Succeeded) {
+                    let state = job.state.as_str();
+                    self.violations.push(format!(
+                        "job {name} (called {began_ms} to {ended_ms} ms): it ended as {state}"
+                    ));
                 }
             }
-            Outcome::Refused { why } => {
-                self.refused += 1;
-                if !found.is_empty() {
-                    self.broken(call, format_args!("it is there, but was refused: {why}"));
-                }
-            }
+            Outcome::Refused { .. } => self.refused += 1,
             Outcome::Unknown { .. } => self.unknown += 1,
         }
-    }
-
-    fn broken(&mut self, call: &Call, what: impl fmt::Display) {
-        let Call { name, began_ms, ended_ms, .. } = call;
-        self.violations.push(format!("job {name} (called {began_ms} to {ended_ms} ms): {what}"));
     }
 }
 
@@ -169,7 +194,9 @@ mod tests {
     fn a_lost_acknowledged_job_is_caught() {
         let held = hold(&[acknowledged("a", 5), acknowledged("b", 6)], &[job("b", 6)]);
         assert_eq!(held.lost, 1);
-        assert_eq!(held.violations, ["job a (called 1 to 2 ms): acknowledged as 5-0, but not there"]);
+        let text =
+            "job a: acknowledged as 5-0 to call #0 (1 to 2), but not there at revision 18446744073709551615";
+        assert_eq!(held.violations, [text]);
     }
 
     #[test]
@@ -178,10 +205,10 @@ mod tests {
         let failed = SeenJob { state: JobState::Failed, ..job("a", 5) };
         let cases: [(&str, Call, Vec<SeenJob>); 6] = [
             ("not there", acknowledged("a", 5), vec![job("a", 6)]),
-            ("2 times: 5-0, 6-0", acknowledged("a", 5), vec![job("a", 5), job("a", 6)]),
-            ("but was refused", refused("a"), vec![job("a", 5)]),
+            ("2 times (5-0, 6-0)", acknowledged("a", 5), vec![job("a", 5), job("a", 6)]),
+            ("but every submission was refused: no leader", refused("a"), vec![job("a", 5)]),
             ("2 times", unknown("a"), vec![job("a", 5), job("a", 6)]),
-            ("answered as existing", existing, vec![job("a", 5)]),
+            ("told that 5-0 was there before", existing, vec![job("a", 5)]),
             ("ended as failed", acknowledged("a", 5), vec![failed]),
         ];
         for (expected, call, jobs) in cases {
@@ -189,6 +216,6 @@ mod tests {
             assert!(held.violations.iter().any(|fault| fault.contains(expected)), "{expected}: {held:?}");
         }
         let held = hold(&[], &[job("x", 1)]);
-        assert_eq!(held.violations, ["job x is there, but nobody submitted it"]);
+        assert_eq!(held.violations, ["job x: 1-0 is there, but nobody submitted it"]);
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use paceline_client::{Client, JobRef, v1};
 use paceline_rules::JobSpec;
-use paceline_types::{JobState, JobUid};
+use paceline_types::{JobState, JobUid, Revision};
+use paceline_verify::replicas::Replicas;
 use tokio::time::sleep;
 
 use crate::cell::DevCell;
-use crate::digests::Digests;
 use crate::record::{Call, Held, SeenJob, hold};
 use crate::tasks::{self, TaskVerdict};
 use crate::wait::{LOOK_EVERY, until};
@@ -108,7 +108,7 @@ pub async fn hold_job(
 /// Asks each master for the digest of its own view until all were seen at one revision, which is returned.
 pub async fn compare_digests(cell: &DevCell, violations: &mut Vec<String>) -> Result<Option<u64>> {
     let masters = cell.parts()?.masters;
-    let mut digests = Digests::default();
+    let mut replicas = Replicas::default();
     let began = std::time::Instant::now();
     let mut last = String::new();
     while began.elapsed() < DIGESTS_WITHIN {
@@ -117,7 +117,8 @@ pub async fn compare_digests(cell: &DevCell, violations: &mut Vec<String>) -> Re
                 Ok(status) => {
                     let digest = status.state_digest.unwrap_or_default();
                     last = format!("{} was at revision {}", master.name, digest.revision);
-                    violations.extend(digests.saw(&master.name, digest.revision, &digest.digest));
+                    let told = replicas.digest(&master.name, Revision(digest.revision), &digest.digest);
+                    violations.extend(told.err().map(|violation| violation.to_string()));
                 }
                 Err(error) => last = format!("{}: {error:#}", master.name),
             }
@@ -125,8 +126,8 @@ pub async fn compare_digests(cell: &DevCell, violations: &mut Vec<String>) -> Re
         if !violations.is_empty() {
             return Ok(None);
         }
-        if let Some(revision) = digests.compared(masters.len()) {
-            return Ok(Some(revision));
+        if let Some(revision) = replicas.compared(masters.len()) {
+            return Ok(Some(revision.0));
         }
         sleep(LOOK_EVERY).await;
     }
