@@ -14,6 +14,10 @@ use crate::health::Health;
 /// How often health is brought up to date: as fast as anything that asks for it can make use of.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Largest question about the contract: the name of a file or of a symbol. The server loop counts a stream of reflection
+/// as twice as much.
+const QUESTION_BYTES_MAX: usize = 16 * 1024;
+
 /// The compiled contract cannot be served for reflection.
 #[derive(Debug, thiserror::Error)]
 #[error("reflection cannot be served: {0}")]
@@ -63,7 +67,8 @@ pub async fn grpc_routes(
     let (reporter, health) = tonic_health::server::health_reporter();
     let serving = Serving { reporter, services };
     serving.set(false).await;
-    let v1 = grpc(builder().build_v1().map_err(failed)?);
-    let v1alpha = grpc(builder().build_v1alpha().map_err(failed)?);
+    let v1 = grpc(builder().build_v1().map_err(failed)?.max_decoding_message_size(QUESTION_BYTES_MAX));
+    let v1alpha =
+        grpc(builder().build_v1alpha().map_err(failed)?.max_decoding_message_size(QUESTION_BYTES_MAX));
     Ok((v1.merge(v1alpha).merge(grpc(health)), serving))
 }

@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::complaints::Complaints;
 use super::limits::Limits;
 use super::principals::{self, Principal};
-use super::requests::{self, Bounded};
+use super::requests::{self, Bounded, Held};
 use crate::access::{Requests, rule_of};
 use crate::listener::BoxFuture;
 use crate::peer::PeerIdentity;
@@ -50,10 +50,10 @@ impl Gate {
         Arc::clone(&self.called)
     }
 
-    /// Lets a call in whose request has a deadline and costs its caller bytes, or refuses it.
-    fn bounded(&self, request: Request<Incoming>) -> Answer {
+    /// Lets a call in that costs its caller bytes, and whose request has a deadline unless it is a stream; or refuses it.
+    fn bounded(&self, request: Request<Incoming>, kind: Requests) -> Answer {
         let most = principals::request_bytes(&self.peer, &self.limits);
-        let call = match requests::begin(&self.requests, &self.principal, most) {
+        let call = match requests::begin(&self.requests, &self.principal, most, kind) {
             Ok(call) => call,
             Err(full) => {
                 let why = requests::words(&self.principal, full);
@@ -65,7 +65,12 @@ impl Gate {
         let (principal, limits) = (self.principal.clone(), self.limits);
         let mut router = self.router.clone();
         Box::pin(async move {
-            let body = |body| Body::new(Bounded::new(body, Arc::clone(&call), principal, &limits));
+            // A call is done when it is answered, a stream when nobody reads it any more.
+            let _until_answered = (kind == Requests::Whole).then(|| Arc::clone(&call));
+            let body = |body| match kind {
+                Requests::Whole => Body::new(Bounded::new(body, call, principal, &limits)),
+                Requests::Stream => Body::new(Held::new(body, call)),
+            };
             router.call(request.map(body)).await
         })
     }
@@ -89,8 +94,10 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
             return Box::pin(std::future::ready(Ok(refusal)));
         };
         request.extensions_mut().insert(self.peer.clone());
-        if rule.requests == Requests::Whole && self.peer.role != Role::Master {
-            return self.bounded(request);
+        let is_link =
+            rule.requests == Requests::Stream && !matches!(self.peer.role, Role::User | Role::Operator);
+        if !is_link && self.peer.role != Role::Master {
+            return self.bounded(request, rule.requests);
         }
         // A router is always ready; each call has a clone of its own, so that calls run at the same time.
         let mut router = self.router.clone();

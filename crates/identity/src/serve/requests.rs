@@ -6,8 +6,9 @@
 //!                                      └─ not whole at the deadline: refused
 //! ```
 //!
-//! Streams are their services' own to bound. Masters among themselves bound what they send, so a replication that is
-//! behind is never slowed down here.
+//! Links are their services' own to bound, and masters among themselves bound what they send, so neither a table nor a
+//! replication that is behind is ever slowed down here. A stream of a person has no deadline; while it is read it costs
+//! what one small message of it may.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,9 @@ pub const RETRY_AFTER_MS_HEADER: &str = "paceline-retry-after-ms";
 
 /// What one call costs, however small: its head, its task and its place among the streams of a connection.
 pub(super) const CALL_BYTES: usize = 16 * 1024;
+/// What a stream of a person costs while it is read: a call, and a message of reflection, the one service that has such
+/// streams.
+const STREAM_BYTES: usize = 2 * CALL_BYTES;
 /// When to come again. What is under way is answered or refused within seconds, and mostly within milliseconds.
 const RETRY_MS: u64 = 100;
 
@@ -39,9 +43,50 @@ pub(super) type Requests = PerCaller<Principal>;
 pub(super) type Call = Arc<Mutex<Share<Principal>>>;
 
 /// Takes the least that a call costs.
-pub(super) fn begin(requests: &Requests, principal: &Principal, most: usize) -> Result<Call, Full> {
-    let share = requests.take_within(Principal::clone(principal), CALL_BYTES, most)?;
+pub(super) fn begin(
+    requests: &Requests,
+    principal: &Principal,
+    most: usize,
+    kind: crate::access::Requests,
+) -> Result<Call, Full> {
+    let bytes = match kind {
+        crate::access::Requests::Whole => CALL_BYTES,
+        crate::access::Requests::Stream => STREAM_BYTES,
+    };
+    let share = requests.take_within(Principal::clone(principal), bytes, most)?;
     Ok(Arc::new(Mutex::new(share)))
+}
+
+/// The body of a stream, which holds its caller's bytes for as long as it is read.
+pub(super) struct Held<B> {
+    body: B,
+    _call: Call,
+}
+
+impl<B> Held<B> {
+    pub(super) fn new(body: B, call: Call) -> Self {
+        Self { body, _call: call }
+    }
+}
+
+impl<B: Body + Unpin> Body for Held<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// What a caller is told at a bound.

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::access::Requests;
 use crate::listener::BoxFuture;
 use crate::peer::PeerIdentity;
 use crate::role::Role;
@@ -261,11 +262,12 @@ async fn a_machine_that_is_out_of_file_descriptors_does_not_end_the_server() {
 
 const SUBMIT: &str = "/paceline.v1.Jobs/Submit";
 const CONNECT: &str = "/paceline.v1.AgentLink/Connect";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 /// Answers once the whole request is there.
 fn reading() -> Router {
     let read = || axum::routing::post(async |body: axum::body::Bytes| format!("{} bytes\n", body.len()));
-    Router::new().route(SUBMIT, read()).route(CONNECT, read())
+    Router::new().route(SUBMIT, read()).route(CONNECT, read()).route(REFLECTION, read())
 }
 
 /// Begins a request of so many bytes, and sends the first of them.
@@ -353,6 +355,26 @@ async fn bodies_that_one_caller_parks_are_bounded_and_leave_room_for_others() {
 }
 
 #[tokio::test]
+async fn streams_of_one_person_are_bounded_while_they_are_read_and_have_no_deadline() {
+    let limits = Limits { request_deadline: Duration::from_millis(1), ..SMALL };
+    let server = TestServer::start_within(limits, reading());
+    let mut first = begin(server.arrive(Arrival::Shakes).await, REFLECTION, 2, 1).await;
+    // Two streams are more than a caller has bytes for here.
+    loop {
+        let second = begin(server.arrive(Arrival::Shakes).await, REFLECTION, 1, 1).await;
+        if answer(second).await.starts_with("HTTP/1.1 429") {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(10 * limits.request_deadline).await;
+    send(&mut first, 1).await;
+    assert!(answer(first).await.ends_with("2 bytes\n"), "it took its time");
+    let next = begin(server.arrive(Arrival::Shakes).await, REFLECTION, 1, 1).await;
+    assert!(answer(next).await.ends_with("1 bytes\n"), "what has ended is given back");
+}
+
+#[tokio::test]
 async fn a_late_body_is_a_status_with_its_code_for_grpc() {
     let limits = Limits { request_deadline: Duration::from_millis(5), ..SMALL };
     let error = first_error(&limits, vec![]).await;
@@ -391,7 +413,8 @@ impl hyper::body::Body for Endless {
 async fn first_error(limits: &Limits, pieces: Vec<usize>) -> tonic::Status {
     let all = PerCaller::new(limits.request_bytes_per_principal, limits.request_bytes_at_once);
     let principal = Principal::from("user/ada");
-    let call = requests::begin(&all, &principal, limits.request_bytes_per_principal).unwrap();
+    let call =
+        requests::begin(&all, &principal, limits.request_bytes_per_principal, Requests::Whole).unwrap();
     let body = requests::Bounded::new(Endless(pieces.into_iter()), call, principal, limits);
     let mut body = axum::body::Body::new(body);
     loop {

@@ -390,6 +390,17 @@ pub fn cell_rows(status: &v1::CellStatusReply) -> Vec<Vec<String>> {
         ),
     ));
     rows.extend(status.node_loss.iter().flat_map(node_loss_texts).map(|text| row("node loss", text)));
+    let jobs = status.jobs.unwrap_or_default();
+    rows.push(row(
+        "jobs",
+        format!(
+            "{} active, {} stopping, {} ended, {} retired",
+            jobs.active,
+            jobs.stopping,
+            jobs.succeeded + jobs.failed + jobs.killed,
+            jobs.retired
+        ),
+    ));
     rows.push(row(
         "tasks",
         format!(
@@ -436,6 +447,14 @@ mod tests {
         assert_eq!(json["exit_codes"]["signal 9"], 2);
         assert_eq!(total(&job.tasks.unwrap_or_default()), 3);
         assert_eq!(counts_text(&job.tasks.unwrap_or_default()), "1 succeeded, 2 failed");
+    }
+
+    #[test]
+    fn a_cell_reads_with_its_jobs_and_those_that_have_retired() {
+        let jobs = v1::JobCounts { active: 1, stopping: 2, succeeded: 3, failed: 4, killed: 5, retired: 6 };
+        let status = v1::CellStatusReply { jobs: Some(jobs), ..Default::default() };
+        let rows: Vec<String> = cell_rows(&status).into_iter().map(|row| row.join(" ")).collect();
+        assert!(rows.contains(&"jobs 1 active, 2 stopping, 12 ended, 6 retired".to_owned()), "{rows:?}");
     }
 
     #[test]

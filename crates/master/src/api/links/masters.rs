@@ -16,10 +16,14 @@ pub(super) fn frames(
 ) -> impl Stream<Item = MasterFrame> + Send + 'static {
     let lists = stream::unfold((status, None), |(mut status, told)| async move {
         loop {
-            let masters = list(&status.borrow_and_update().members);
+            // The status moves with every commit: mostly the members are compared, and nothing else is done.
+            let members = {
+                let now = status.borrow_and_update();
+                (told.as_ref() != Some(&now.members)).then(|| now.members.clone())
+            };
             // Before anything is known there is nothing to say.
-            if !masters.masters.is_empty() && told.as_ref() != Some(&masters) {
-                return Some((masters.clone(), (status, Some(masters))));
+            if let Some(members) = members.filter(|members| !members.is_empty()) {
+                return Some((list(&members), (status, Some(members))));
             }
             status.changed().await.ok()?;
         }
@@ -37,7 +41,7 @@ pub(super) fn beside(
     Box::pin(stream::select(hub, masters).scan((), |(), frame| ready(frame)))
 }
 
-/// By name, so that equal ones are equal.
+/// By name, as the contract says.
 fn list(members: &[Member]) -> MasterList {
     let address = |member: &Member| MasterAddress {
         name: member.name.clone(),
