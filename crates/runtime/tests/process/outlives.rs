@@ -56,7 +56,7 @@ fn a_task_does_not_outlive_its_supervisor() {
         });
         let task = node.start(&script(FAMILY));
         eventually("the family is there", || sleepers(&node).len() == 4);
-        let pid = node.task_of(task);
+        let pid = node.running(task);
         kill(node.supervisor_of(task));
         let exit = node.exit(task);
         assert_eq!((exit.status, exit.reason), (ExitStatus::Signal(9), Reason::SupervisorDied));
@@ -66,12 +66,23 @@ fn a_task_does_not_outlive_its_supervisor() {
     }
 }
 
+/// Nobody has said yet that it runs, and nobody can say that it did not.
+#[test]
+fn a_task_whose_supervisor_is_killed_at_once_is_gone_too_and_not_called_executed() {
+    let node = Node::new();
+    let task = node.start(&script(FAMILY));
+    kill(node.supervisor_of(task));
+    let exit = node.exit(task);
+    assert_eq!(exit.reason, Reason::SupervisorDied, "{}", exit.message);
+    assert_eq!(sleepers(&node), Vec::<u32>::new());
+}
+
 #[test]
 fn a_supervisor_that_is_killed_while_no_agent_is_there_is_found_out() {
     let node = Node::new();
     let task = node.start(&script(FAMILY));
     eventually("the family is there", || sleepers(&node).len() == 4);
-    let (holder, pid) = (node.supervisor_of(task), node.task_of(task));
+    let (holder, pid) = (node.supervisor_of(task), node.running(task));
     let node = node.restart(|_| {
         kill(holder);
         eventually("the task is gone with it", || !alive(pid));
