@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::ending::{Act, Ending};
 use crate::groups::Groups;
 use crate::news::Start;
-use crate::output::{Output, READ_BYTES};
+use crate::output::Output;
 use crate::rest;
 use crate::spawn::Task;
 
@@ -44,7 +44,7 @@ pub fn watch(
     task: &mut Task,
     start: &mut Start<'_>,
 ) -> io::Result<Watched> {
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = Vec::new();
     let mut ending = Ending::new(order.time_limit_ms, order.grace_ms);
     let mut outputs = Vec::new();
     let followed = open_outputs(folder, order, task).and_then(|opened| {
@@ -67,7 +67,7 @@ fn follow(
     control: &Control,
     task: &Task,
     outputs: &mut [Output],
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
     start: &mut Start<'_>,
 ) -> io::Result<Option<String>> {
     let began = Instant::now();
