@@ -1,5 +1,6 @@
 //! Puts an agent together: certificate, folder, what was started before, link, listener.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use paceline_types::AttemptId;
 use tokio::sync::oneshot;
 
 use crate::agent::Agent;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, Workers};
 use crate::error::AgentError;
 use crate::facts::capability_words;
 use crate::folder::{Folder, Storage};
@@ -68,8 +69,8 @@ pub async fn run_with(
     let (capabilities, attempts) = survey(&config, &runtime).await?;
     let seen = attempts.iter().map(|(attempt, observed)| (*attempt, work::seen(observed))).collect();
     let decode = |bytes: &[u8]| decode_spec(bytes).map_err(|error| error.to_string());
-    let (table, recovered) =
-        AgentTable::recover(TableLimits::default(), decode, storage.stored().clone(), seen);
+    let limits = limits(config.workers);
+    let (table, recovered) = AgentTable::recover(limits, decode, storage.stored().clone(), seen);
     let counts = table.counts();
     tracing::info!(node = %config.node, instance = %storage.instance(), ?counts, capacity = %config.capacity, "starting");
     let routes = http_routes(Arc::clone(&config.metrics), config.health.clone());
@@ -95,6 +96,23 @@ pub async fn run_with(
     tokio::select! {
         ended = work => ended,
         failed = probes => failed,
+    }
+}
+
+/// More processes being created than a few per core only take time from those that run, the agent's own and the
+/// masters' on a small machine among them.
+const LAUNCHES_PER_CORE: usize = 4;
+
+/// What a runtime without threads does costs nothing, and must not depend on the machine.
+fn limits(workers: Workers) -> TableLimits {
+    let defaults = TableLimits::default();
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    match workers {
+        Workers::Inline => defaults,
+        Workers::Threads => TableLimits {
+            launches_in_flight: defaults.launches_in_flight.min(cores * LAUNCHES_PER_CORE),
+            ..defaults
+        },
     }
 }
 

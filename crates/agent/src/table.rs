@@ -70,7 +70,8 @@ impl Default for TableLimits {
         Self {
             // Far above what a machine can run, and some 10 MiB.
             attempts: 65_536,
-            // Each is a process being created: enough to keep many cores busy, few enough to stop quickly.
+            // Each is a process being created: enough to keep many cores busy, few enough to stop quickly. A real
+            // node has fewer, by its cores.
             launches_in_flight: 32,
             specs: 1_024,
             spec_bytes: 64 << 20,

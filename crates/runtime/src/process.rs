@@ -6,6 +6,7 @@
 //! ```text
 //! DATA/attempts/BOOT/ATTEMPT/   intent, which becomes exit; stop, work/, log/
 //! DATA/logs/ATTEMPT/            output of forgotten attempts, within bounds
+//! DATA/spare/                   folders of forgotten attempts for the next ones
 //! DATA/trash/                   folders of forgotten attempts, on their way out
 //! DATA/nudge                    the socket that supervisors write to
 //! ```
@@ -22,6 +23,7 @@ mod order;
 mod retention;
 mod shared;
 mod sight;
+mod spares;
 mod table;
 mod take_up;
 mod task_uids;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, setpriority_process};
 use tokio::process::{Child, Command};
 
 use super::plan::{Part, Plan, loopback};
@@ -14,6 +14,9 @@ use super::plan::{Part, Plan, loopback};
 /// Looks at a process that has no words yet, a millisecond apart: executing a program takes far less.
 const EXEC_LOOKS: u32 = 100;
 const EXEC_PAUSE: Duration = Duration::from_millis(1);
+
+/// Of agents and their tasks: a tenth of a master's share where both want the core, all of it where masters rest.
+const AGENT_NICENESS: i32 = 10;
 
 /// How a part is started.
 #[derive(Debug)]
@@ -41,7 +44,23 @@ pub fn start(dir: &Path, plan: &Plan, part: Part, tie: Tie) -> Result<Child> {
     };
     // A group of its own: Ctrl-C reaches this process only, which then ends the parts in order.
     command.process_group(0).kill_on_drop(false);
-    command.spawn().with_context(|| format!("cannot start {} ({})", part.name(), program.display()))
+    let child = command.spawn();
+    let child = child.with_context(|| format!("cannot start {} ({})", part.name(), program.display()))?;
+    if let Part::Agent(_) = part {
+        step_back(&child);
+    }
+    Ok(child)
+}
+
+/// A storm of short tasks on the same few cores must not take the masters' heartbeats from them: each one that comes
+/// late costs an election. Supervisors and tasks inherit it.
+fn step_back(agent: &Child) {
+    let pid = agent.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid
+        && let Err(error) = setpriority_process(Some(pid), AGENT_NICENESS)
+    {
+        tracing::debug!(%error, ?pid, "the agent keeps its priority");
+    }
 }
 
 fn open_log(dir: &Path, part: Part) -> Result<File> {

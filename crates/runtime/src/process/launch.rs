@@ -53,9 +53,11 @@ impl Shared {
     fn start(&self, launch: &Launch, folder: &Path) -> Result<(), LaunchError> {
         let attempt = launch.attempt;
         let failed = |path: &Path, source| LaunchError::Write { attempt, path: path.to_owned(), source };
-        DirBuilder::new().mode(ATTEMPT_FOLDER_MODE).create(folder).map_err(|e| failed(folder, e))?;
         let name = attempt.to_string();
         let user = self.user(launch)?;
+        if !user.as_ref().is_ok_and(|user| self.spares.take(*user, folder)) {
+            DirBuilder::new().mode(ATTEMPT_FOLDER_MODE).create(folder).map_err(|e| failed(folder, e))?;
+        }
         match user.and_then(|user| framed(&self.order(launch, folder, user)?)) {
             Ok(frame) => self.hand_over(launch, folder, &name, &frame),
             Err(message) => {

@@ -27,6 +27,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const ATTEMPTS: &str = "attempts";
 const LOGS: &str = "logs";
 const TRASH: &str = "trash";
+const SPARES: &str = "spare";
 const LOCK: &str = "runtime.lock";
 
 /// The data folder.
@@ -52,6 +53,11 @@ impl Layout {
         make(&layout.boot_folder(boot), PASS_THROUGH_MODE)?;
         make(&layout.logs(), PRIVATE_MODE)?;
         make(&layout.trash(), PRIVATE_MODE)?;
+        make(&layout.spares(), PRIVATE_MODE)?;
+        for (number, spare) in list(&layout.spares())?.into_iter().enumerate() {
+            let trash = layout.trash().join(format!("{SPARES}.{}.{number}", std::process::id()));
+            fs::rename(&spare, trash).map_err(|source| folder(&spare, source))?;
+        }
         Ok(layout)
     }
 
@@ -93,7 +99,12 @@ impl Layout {
         self.root.join(TRASH)
     }
 
-    /// A name in it that nothing has: an attempt can be launched and forgotten again before the first
+    /// Folders of forgotten attempts for the next ones; those of an earlier agent go to the trash.
+    pub fn spares(&self) -> PathBuf {
+        self.root.join(SPARES)
+    }
+
+    /// A name in the trash that nothing has: an attempt can be launched and forgotten again before the first
     /// folder is gone.
     pub fn new_trash(&self, attempt: &AttemptId) -> PathBuf {
         // ORDERING: only the number counts, nothing is published with it.

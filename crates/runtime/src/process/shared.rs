@@ -19,6 +19,7 @@ use crate::process::nursery::Nursery;
 use crate::process::options::ProcessOptions;
 use crate::process::retention::Retention;
 use crate::process::sight::{Sight, look};
+use crate::process::spares::Spares;
 use crate::process::table::{Seen, Supervisor, Table};
 use crate::process::task_uids::Pool;
 use crate::process::users::Users;
@@ -34,6 +35,7 @@ pub struct Shared {
     pub(super) cgroups: Cgroups,
     pub(super) boot: String,
     retention: Retention,
+    pub(super) spares: Spares,
     pub(super) nursery: Nursery,
 }
 
@@ -56,8 +58,9 @@ impl Shared {
         let retention = Retention::open(logs.clone(), options.retention)
             .map_err(|source| OpenError::Folder { path: logs, source })?;
         let (table, task_uids) = (Table::default(), Pool::new(options.task_uids));
-        let nursery = Nursery::new(supervisor);
-        let shared = Self { layout, table, options, users, task_uids, cgroups, boot, retention, nursery };
+        let (spares, nursery) = (Spares::new(layout.spares()), Nursery::new(supervisor));
+        let shared =
+            Self { layout, table, options, users, task_uids, cgroups, boot, retention, spares, nursery };
         shared.take_up()?;
         Ok(shared)
     }
@@ -105,17 +108,22 @@ impl Shared {
 
     /// See [`crate::Runtime::forget`].
     pub fn forget(&self, attempt: &AttemptId) -> Result<(), ObserveError> {
-        match self.observe(attempt)? {
+        let exit = match self.observe(attempt)? {
             None => return Ok(()),
-            Some(Observed::Exited(_)) => {}
+            Some(Observed::Exited(exit)) => exit,
             Some(_) => return Err(ObserveError::NotEnded { attempt: *attempt }),
-        }
+        };
         let Some(glance) = self.table.glance(attempt) else { return Ok(()) };
         let failed = |path: &Path, source| ObserveError::Folder { path: path.to_owned(), source };
         let output = glance.folder.join(LOG_FOLDER);
         self.retention.keep(attempt, &output).map_err(|source| failed(&output, source))?;
         let trash = self.layout.new_trash(attempt);
-        fs::rename(&glance.folder, trash).map_err(|source| failed(&glance.folder, source))?;
+        // Where something is to be said of the end, a process of it may still be there.
+        let moved = match exit.message.is_empty() {
+            true => self.spares.put(&glance.folder, &trash),
+            false => fs::rename(&glance.folder, trash),
+        };
+        moved.map_err(|source| failed(&glance.folder, source))?;
         self.table.remove(attempt);
         self.task_uids.give_back(attempt);
         Ok(())

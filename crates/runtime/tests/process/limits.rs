@@ -139,3 +139,38 @@ fn what_runs_cannot_be_forgotten() {
     node.exit(task);
     node.runtime.forget(&task).unwrap();
 }
+
+#[test]
+fn the_folder_of_a_forgotten_attempt_serves_the_next_one_and_shows_it_nothing() {
+    use std::os::unix::fs::MetadataExt;
+    let node = Node::new();
+    let inode = |task| fs::metadata(node.folder_of(task).join("work")).unwrap().ino();
+    let mut look = script("pwd; ls -a; ls -la .. 2>/dev/null; exit 0");
+    let mut seen = Vec::new();
+    for number in 1..=3 {
+        look.attempt = attempt(number);
+        let task = node.start(&look);
+        assert_eq!(node.exit(task).reason, Reason::ExitedZero);
+        let work = node.folder_of(task).join("work");
+        let expected = format!("{}\n.\n..\n", work.display());
+        assert!(node.stdout(task).starts_with(&expected), "{}", node.stdout(task));
+        seen.push(inode(task));
+        node.runtime.forget(&task).unwrap();
+        assert_eq!(node.runtime.observe(&task).unwrap(), None);
+        assert!(!node.folder_of(task).exists());
+    }
+    assert!(seen.iter().all(|inode| *inode == seen[0]), "{seen:?}");
+    look.attempt = attempt(4);
+    look.run[2] = "echo x > left-behind".into();
+    let task = node.start(&look);
+    node.exit(task);
+    node.runtime.forget(&task).unwrap();
+    let spares = node.path().join("spare");
+    assert_eq!(fs::read_dir(&spares).unwrap().count(), 0, "what a task wrote goes");
+    node.exit(node.start(&launch(&["/bin/true"])));
+    node.runtime.forget(&attempt(7)).unwrap();
+    assert_eq!(fs::read_dir(&spares).unwrap().count(), 1);
+    let node = node.restart(|_| {});
+    assert_eq!(fs::read_dir(&spares).unwrap().count(), 0, "another agent does not trust it");
+    eventually("it is thrown away", || fs::read_dir(node.path().join("trash")).unwrap().count() == 0);
+}

@@ -1,9 +1,11 @@
 //! What survives whom: the task its agent, the end of a task everybody, nothing its supervisor.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use paceline_runtime::{Observed, OpenError, ProcessOptions, ProcessRuntime, Runtime};
+use paceline_supervisor::ProcessStat;
 use paceline_types::{ExitStatus, Reason};
 
 use crate::node::{Node, alive, attempt, eventually, kill, launch, script, supervisor};
@@ -56,7 +58,7 @@ fn a_task_does_not_outlive_its_supervisor() {
         });
         let task = node.start(&script(FAMILY));
         eventually("the family is there", || sleepers(&node).len() == 4);
-        let pid = node.task_of(task);
+        let pid = node.running(task);
         kill(node.supervisor_of(task));
         let exit = node.exit(task);
         assert_eq!((exit.status, exit.reason), (ExitStatus::Signal(9), Reason::SupervisorDied));
@@ -66,12 +68,23 @@ fn a_task_does_not_outlive_its_supervisor() {
     }
 }
 
+/// Nobody has said yet that it runs, and nobody can say that it did not.
+#[test]
+fn a_task_whose_supervisor_is_killed_at_once_is_gone_too_and_not_called_executed() {
+    let node = Node::new();
+    let task = node.start(&script(FAMILY));
+    kill(node.supervisor_of(task));
+    let exit = node.exit(task);
+    assert_eq!(exit.reason, Reason::SupervisorDied, "{}", exit.message);
+    assert_eq!(sleepers(&node), Vec::<u32>::new());
+}
+
 #[test]
 fn a_supervisor_that_is_killed_while_no_agent_is_there_is_found_out() {
     let node = Node::new();
     let task = node.start(&script(FAMILY));
     eventually("the family is there", || sleepers(&node).len() == 4);
-    let (holder, pid) = (node.supervisor_of(task), node.task_of(task));
+    let (holder, pid) = (node.supervisor_of(task), node.running(task));
     let node = node.restart(|_| {
         kill(holder);
         eventually("the task is gone with it", || !alive(pid));
@@ -93,6 +106,55 @@ fn an_attempt_is_started_once_however_often_it_is_launched() {
     node.start(&counted);
     assert_eq!(node.exit(attempt(7)).status, ExitStatus::Code(3));
     assert_eq!(node.stdout(attempt(7)), "started\n");
+}
+
+/// The nursery that a supervisor was forked from, if it lives.
+fn nursery_of(supervisor: u32) -> Option<u32> {
+    let parent = ProcessStat::of(supervisor).ok()?.parent;
+    (ProcessStat::of(parent).ok()?.parent == std::process::id()).then_some(parent)
+}
+
+#[test]
+fn a_nursery_that_is_killed_again_and_again_loses_no_launch_and_doubles_none() {
+    let node = Node::new();
+    let marks = tempfile::tempdir().unwrap();
+    fs::set_permissions(marks.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let numbers = 1..=30;
+    for number in numbers.clone() {
+        // One that lasts, so that its supervisor leads to the nursery.
+        let mut lasting = script("until [ -e go ]; do sleep 0.02; done");
+        lasting.attempt = attempt(1_000 + number);
+        let nursery = nursery_of(node.supervisor_of(node.start(&lasting))).expect("it was just used");
+        let mut task = script(&format!("echo x >> {}/{number}", marks.path().display()));
+        task.attempt = attempt(number);
+        let runtime = &node.runtime;
+        let launched = std::thread::scope(|scope| {
+            let launched = scope.spawn(|| runtime.launch(&task));
+            kill(nursery);
+            launched.join().unwrap()
+        });
+        if launched.is_err() {
+            assert_eq!(runtime.observe(&task.attempt).unwrap(), None);
+            runtime.launch(&task).unwrap();
+        }
+        node.runtime.stop(&lasting.attempt, 0).unwrap();
+    }
+    for number in numbers {
+        assert_eq!(node.exit(attempt(number)).reason, Reason::ExitedZero);
+        assert_eq!(fs::read_to_string(marks.path().join(number.to_string())).unwrap(), "x\n");
+        assert_eq!(node.exit(attempt(1_000 + number)).reason, Reason::JobStopped);
+    }
+}
+
+#[test]
+fn a_nursery_ends_with_its_agent_and_takes_no_task_along() {
+    let node = Node::new();
+    let task = node.start(&launch(&["/bin/sleep", "1000"]));
+    let (pid, nursery) = (node.running(task), nursery_of(node.supervisor_of(task)).unwrap());
+    let node = node.restart(|_| assert!(!alive(nursery)));
+    assert_eq!(node.running(task), pid);
+    node.runtime.stop(&task, 0).unwrap();
+    node.exit(task);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use paceline_supervisor::{Ended, Ledger, NUDGE_SOCKET_FROM_ATTEMPT, Order, ProcessIdentity, Running};
 
@@ -11,7 +11,11 @@ use crate::control::nudge;
 
 /// Between two tries to write what could not be written. Someone has to free space first, and then wants to
 /// see the effect soon.
-pub const TRY_EVERY: Duration = Duration::from_secs(1);
+const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// A task that ends sooner than this is only said to have ended: of many short ones the news that they run would
+/// cost the node and the cell as much again, and nobody could have done anything with it.
+const TELL_AFTER: Duration = Duration::from_millis(100);
 
 /// The news that the task runs, until it was written.
 pub struct Start<'a> {
@@ -19,26 +23,34 @@ pub struct Start<'a> {
     order: &'a Order,
     pid: u32,
     started_unix_ms: u64,
-    written: bool,
+    /// When to write it, or to try again.
+    due: Option<Instant>,
 }
 
 impl<'a> Start<'a> {
     /// Of a task that was just executed.
     pub fn new(ledger: &'a mut Ledger, order: &'a Order, pid: u32, started_unix_ms: u64) -> Self {
-        Self { ledger, order, pid, started_unix_ms, written: false }
+        let due = Some(Instant::now() + TELL_AFTER);
+        Self { ledger, order, pid, started_unix_ms, due }
     }
 
-    /// Writes it, unless that was done.
+    /// Writes it when it is time.
     pub fn tell(&mut self) {
-        if !self.written && self.write().is_ok() {
-            self.written = true;
-            nudge(NUDGE_SOCKET_FROM_ATTEMPT, &self.order.attempt);
+        if self.due.is_none_or(|due| Instant::now() < due) {
+            return;
         }
+        self.due = match self.write() {
+            Ok(()) => {
+                nudge(NUDGE_SOCKET_FROM_ATTEMPT, &self.order.attempt);
+                None
+            }
+            Err(_) => Some(Instant::now() + TRY_EVERY),
+        };
     }
 
-    /// Whether there is anything left to tell.
-    pub fn is_open(&self) -> bool {
-        !self.written
+    /// How long there is nothing to write; nothing when it was written.
+    pub fn due_in(&self) -> Option<Duration> {
+        self.due.map(|due| due.saturating_duration_since(Instant::now()))
     }
 
     fn write(&mut self) -> io::Result<()> {

@@ -9,7 +9,7 @@ use paceline_supervisor::LogLimits;
 use paceline_supervisor::logs::{LogStream, LogWriter};
 
 /// One read: what a pipe holds by default.
-pub const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
 /// Reads per turn, so that a task that writes without pause does not keep us from its time limit.
 const READS_PER_TURN: usize = 16;
@@ -40,12 +40,12 @@ impl Output {
     }
 
     /// Moves what is there, within a turn.
-    pub fn pump(&mut self, buffer: &mut [u8]) {
+    pub fn pump(&mut self, buffer: &mut Vec<u8>) {
         self.read_some(buffer, READS_PER_TURN);
     }
 
     /// Moves what is left and closes.
-    pub fn finish(&mut self, buffer: &mut [u8]) {
+    pub fn finish(&mut self, buffer: &mut Vec<u8>) {
         self.read_some(buffer, READS_AFTER_END);
         self.pipe = None;
     }
@@ -56,9 +56,14 @@ impl Output {
         Some(format!("{} bytes of output were lost: {error}", self.lost_bytes))
     }
 
-    fn read_some(&mut self, buffer: &mut [u8], reads_max: usize) {
+    /// The buffer grows to what there is to read: most tasks write little, and memory that is never touched costs
+    /// their supervisors nothing.
+    fn read_some(&mut self, buffer: &mut Vec<u8>, reads_max: usize) {
         for _ in 0..reads_max {
             let Some(pipe) = &self.pipe else { return };
+            let waiting = rustix::io::ioctl_fionread(pipe).unwrap_or_default();
+            let wanted = usize::try_from(waiting).unwrap_or(READ_BYTES).clamp(1, READ_BYTES);
+            buffer.resize(wanted.max(buffer.len()), 0);
             match rustix::io::read(pipe, &mut *buffer).map_err(io::Error::from) {
                 Ok(0) => self.pipe = None,
                 Ok(count) => self.keep(&buffer[..count]),

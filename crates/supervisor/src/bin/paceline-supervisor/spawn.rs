@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -146,10 +146,23 @@ fn task(mut child: Child, groups: &Groups) -> Result<Task, SpawnError> {
 
 fn make_work_folder(folder: &Path, order: &Order) -> io::Result<()> {
     let work = folder.join(WORK_FOLDER);
-    DirBuilder::new().mode(WORK_FOLDER_MODE).create(&work)?;
+    match DirBuilder::new().mode(WORK_FOLDER_MODE).create(&work) {
+        // The folder served an attempt of the same user before, and is as that one got it.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && is_ready(&work, order) => return Ok(()),
+        other => other?,
+    }
     let Some(user) = order.user else { return Ok(()) };
     fs::set_permissions(folder, Permissions::from_mode(ATTEMPT_FOLDER_MODE))?;
     chown(&work, Some(user.uid), Some(user.gid))
+}
+
+/// Whether it is there and its owner's. Only root gives folders to others.
+fn is_ready(work: &Path, order: &Order) -> bool {
+    let is_owner = |found: &fs::Metadata| match order.user {
+        Some(user) => (found.uid(), found.gid()) == (user.uid, user.gid),
+        None => found.uid() == rustix::process::geteuid().as_raw(),
+    };
+    fs::symlink_metadata(work).is_ok_and(|found| found.is_dir() && is_owner(&found))
 }
 
 #[expect(unsafe_code, reason = "std offers no other way to run code between fork and exec")]

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::control::Control;
 use crate::groups::Groups;
-use crate::news::{self, Start};
-use crate::output::{Output, READ_BYTES};
+use crate::news::Start;
+use crate::output::Output;
 use crate::rest;
 use crate::spawn::Task;
 
@@ -44,8 +44,7 @@ pub fn watch(
     task: &mut Task,
     start: &mut Start<'_>,
 ) -> io::Result<Watched> {
-    start.tell();
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = Vec::new();
     let mut ending = Ending::new(order.time_limit_ms, order.grace_ms);
     let mut outputs = Vec::new();
     let followed = open_outputs(folder, order, task).and_then(|opened| {
@@ -68,7 +67,7 @@ fn follow(
     control: &Control,
     task: &Task,
     outputs: &mut [Output],
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
     start: &mut Start<'_>,
 ) -> io::Result<Option<String>> {
     let began = Instant::now();
@@ -128,7 +127,7 @@ fn wait(task: &Task, control: &Control, outputs: &[Output], timeout: Duration) -
 }
 
 fn timeout(ending: &Ending, began: Instant, start: &Start<'_>) -> Duration {
-    let most = if start.is_open() { news::TRY_EVERY } else { REAP_EVERY };
+    let most = start.due_in().map_or(REAP_EVERY, |due| due.min(REAP_EVERY));
     let due = ending.due_at_ms().map(|at| Duration::from_millis(at.saturating_sub(elapsed_ms(began))));
     due.map_or(most, |due| due.min(most))
 }
