@@ -236,6 +236,18 @@ impl World {
         self.sim.bounce(name);
     }
 
+    /// A host has just gone down.
+    fn note_points(&self) {
+        let mut masters = self.seats.iter().filter(|(_, seat)| matches!(seat, Seat::Master(_)));
+        if masters.all(|(name, _)| self.down.contains_key(name)) {
+            self.trace.sometimes("all_masters_down");
+        }
+        let mut shards = self.seats.iter().filter(|(_, seat)| matches!(seat, Seat::Shard));
+        if shards.all(|(name, _)| self.down.contains_key(name)) {
+            self.trace.sometimes("all_shards_down");
+        }
+    }
+
     /// Whether a host is up.
     #[must_use]
     pub fn is_up(&self, name: &str) -> bool {
@@ -251,6 +263,7 @@ impl World {
         self.trace.count("kills", 1);
         self.sim.crash(name);
         self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
+        self.note_points();
     }
 
     /// A machine loses its power: connections hang, unsynced bytes and running tasks are gone.
@@ -264,6 +277,7 @@ impl World {
         self.dark.insert(name.to_owned(), cut);
         self.sim.crash(name);
         self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
+        self.note_points();
         match self.seats.get(name) {
             Some(Seat::Master(seat)) => seat.medium.power_cut(&mut self.draw),
             Some(Seat::Agent(seat)) => {
