@@ -19,7 +19,7 @@ use crate::hosts::{AgentSeat, AgentStorage, Lives, MasterSeat, ShardSeat};
 use crate::keys::Keys;
 use crate::launched::Launched;
 use crate::links::{Links, Way};
-use crate::medium::PlainMedium;
+use crate::medium::{LyingMedium, Medium, PlainMedium};
 use crate::shape::Shape;
 use crate::tasks::Tasks;
 use crate::trace::Trace;
@@ -111,12 +111,17 @@ impl World {
 
     fn add_master(&mut self, shape: &Shape, at: usize, name: String) -> Result<()> {
         let others = || shape.master_names().into_iter().filter(|other| *other != name).collect();
+        let medium: Arc<dyn Medium> = if shape.lying_disks {
+            Arc::new(LyingMedium::default())
+        } else {
+            Arc::new(PlainMedium::default())
+        };
         let seat = MasterSeat {
             raft_id: at as u64 + 1,
             founders: (at == 0).then(others),
             timings: shape.timings,
             log: shape.log,
-            medium: Arc::new(PlainMedium::default()),
+            medium,
             history: MemoryHistory::new(),
             credentials: self.keys.issue(Role::Master, &name)?,
             identity: self.keys.injected(Role::Master, &name),

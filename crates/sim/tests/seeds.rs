@@ -34,6 +34,13 @@ fn a_seed_with_every_kind_of_trouble_holds_and_runs_the_same_twice() {
 }
 
 #[test]
+fn a_cell_whose_disks_lie_is_found_out() {
+    let output = of_family("canary", 1);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && text.contains("first was acknowledged as"), "{text}");
+}
+
+#[test]
 fn seeds_differ() {
     let digest = |seed| summary(&run(seed)).split("\"digest\":").nth(1).map(|rest| rest[..18].to_owned());
     assert_ne!(digest(1), digest(2));
