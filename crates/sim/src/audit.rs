@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::checks::{AT_REST, Sight};
 use crate::launched::Launched;
+use crate::trace::Trace;
 use crate::workload::ClientSeat;
 
 /// How often the auditor looks.
@@ -36,6 +37,7 @@ impl Auditor {
         match self.at_rest(&client).await {
             Ok(sight) => {
                 trace.count("jobs", sight.jobs.len() as u64);
+                note_points(trace, &sight);
                 for (name, check) in AT_REST {
                     for what in check(&sight, &self.seat.ledger, &self.launched) {
                         trace.violation(name, what);
@@ -99,6 +101,21 @@ impl Auditor {
             texts.push(format!("{} {:?} {:?}", job.name, job.tasks, one.waiting));
         }
         Ok(if texts.is_empty() { "masters are at different revisions".to_owned() } else { texts.join("; ") })
+    }
+}
+
+/// What a sweep must have seen in some of its seeds, for its checks to have looked at anything.
+fn note_points(trace: &Trace, sight: &Sight) {
+    let tasks = || sight.jobs.iter().flat_map(|(_, tasks)| tasks);
+    for (point, reached) in [
+        ("job_retired", sight.jobs.iter().any(|(job, _)| job.retired)),
+        ("attempt_repeated", tasks().any(|task| task.attempt > 1)),
+        ("task_stopped", tasks().any(|task| task.state() == v1::TaskState::Killed)),
+        ("task_failed", tasks().any(|task| task.state() == v1::TaskState::Failed)),
+    ] {
+        if reached {
+            trace.sometimes(point);
+        }
     }
 }
 

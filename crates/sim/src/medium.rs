@@ -30,3 +30,28 @@ impl Medium for PlainMedium {
         *disk = disk.after_crash(usize::try_from(kept).expect("below a count of batches in memory"));
     }
 }
+
+/// A disk that says it has synced and has not: a power cut takes everything that this life wrote. The checks must find
+/// out what a cell on such disks has lost.
+#[derive(Debug, Default)]
+pub struct LyingMedium(Mutex<Lying>);
+
+#[derive(Debug, Default)]
+struct Lying {
+    disk: MemoryDisk,
+    /// As the present life found it.
+    found: MemoryDisk,
+}
+
+impl Medium for LyingMedium {
+    fn open(&self) -> Arc<dyn Disk> {
+        let mut lying = self.0.lock();
+        lying.found = lying.disk.after_crash(usize::MAX);
+        Arc::new(lying.disk.clone())
+    }
+
+    fn power_cut(&self, _draw: &mut Draw) {
+        let mut lying = self.0.lock();
+        lying.disk = lying.found.after_crash(0);
+    }
+}

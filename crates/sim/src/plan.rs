@@ -1,6 +1,7 @@
 //! What happens to a cell: its shape, what its clients do, and which faults strike when. Everything follows from the seed.
 
 mod calls;
+mod canary;
 mod faults;
 mod smoke;
 mod swarm;
@@ -31,11 +32,13 @@ pub enum Family {
     Smoke,
     /// Everything, in a mix of each seed's own.
     Swarm,
+    /// A cell that must lose what it acknowledged: held is failed.
+    Canary,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Smoke, Self::Swarm];
+    pub const ALL: [Self; 3] = [Self::Smoke, Self::Swarm, Self::Canary];
 
     /// Its word on the command line.
     #[must_use]
@@ -43,6 +46,7 @@ impl Family {
         match self {
             Self::Smoke => "smoke",
             Self::Swarm => "swarm",
+            Self::Canary => "canary",
         }
     }
 
@@ -53,6 +57,7 @@ impl Family {
         match self {
             Self::Smoke => smoke::plan(&draw),
             Self::Swarm => swarm::plan(&draw),
+            Self::Canary => canary::plan(&draw),
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Shape {
     pub agent_timings: AgentTimings,
     /// CPU that each node offers, in thousandths; memory is never short.
     pub node_cpu_milli: u64,
+    /// The masters' disks say that they have synced, and have not.
+    pub lying_disks: bool,
     /// The fastest message, in milliseconds.
     pub latency_min_ms: u64,
     /// The slowest message.

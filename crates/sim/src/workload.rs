@@ -61,6 +61,11 @@ pub enum Call {
     Status,
     /// Asks the leader to hand over.
     Transfer,
+    /// Bounds how many jobs the cell holds, so that finished ones retire early.
+    Bound {
+        /// So many.
+        jobs: u64,
+    },
 }
 
 /// What one client does when.
@@ -156,7 +161,16 @@ impl ClientSeat {
             }
             Call::Transfer => {
                 let moved = client.cell().transfer_leadership(None).await;
+                if moved.is_ok() {
+                    self.trace.sometimes("leadership_transferred");
+                }
                 self.said("transfer", moved.map(|reply| reply.revision));
+            }
+            Call::Bound { jobs } => {
+                let settings = [("jobs_per_cell".to_owned(), *jobs)].into();
+                let change = v1::CellConfig { settings, failure_domains: None };
+                let set = client.cell().set_config(change).await;
+                self.said(&format!("bound of {jobs} jobs"), set.map(|_| client.revision().0));
             }
         }
     }
@@ -193,6 +207,9 @@ impl ClientSeat {
     /// Notes what a status says about leader and state.
     pub fn heard(&self, status: &v1::CellStatusReply) {
         self.ledger.leads(status.term, &status.leader);
+        if status.masters.iter().any(|master| master.purged_revision.is_some()) {
+            self.trace.sometimes("log_purged");
+        }
         let Some(state) = &status.state_digest else { return };
         if let Some(other) = self.ledger.digest(state.revision, &state.digest, &status.answered_by) {
             let text = format!("{} and {other} differ at revision {}", status.answered_by, state.revision);
@@ -208,7 +225,10 @@ impl ClientSeat {
         let counted = match &answer {
             Answer::Done(_) => "calls_done",
             Answer::NotDone(_) => "calls_not_done",
-            Answer::Open => "calls_open",
+            Answer::Open => {
+                self.trace.sometimes("outcome_open");
+                "calls_open"
+            }
         };
         self.trace.count(counted, 1);
         match outcome {

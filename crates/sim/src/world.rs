@@ -19,7 +19,7 @@ use crate::hosts::{AgentSeat, AgentStorage, Lives, MasterSeat, ShardSeat};
 use crate::keys::Keys;
 use crate::launched::Launched;
 use crate::links::{Links, Way};
-use crate::medium::PlainMedium;
+use crate::medium::{LyingMedium, Medium, PlainMedium};
 use crate::shape::Shape;
 use crate::tasks::Tasks;
 use crate::trace::Trace;
@@ -111,12 +111,17 @@ impl World {
 
     fn add_master(&mut self, shape: &Shape, at: usize, name: String) -> Result<()> {
         let others = || shape.master_names().into_iter().filter(|other| *other != name).collect();
+        let medium: Arc<dyn Medium> = if shape.lying_disks {
+            Arc::new(LyingMedium::default())
+        } else {
+            Arc::new(PlainMedium::default())
+        };
         let seat = MasterSeat {
             raft_id: at as u64 + 1,
             founders: (at == 0).then(others),
             timings: shape.timings,
             log: shape.log,
-            medium: Arc::new(PlainMedium::default()),
+            medium,
             history: MemoryHistory::new(),
             credentials: self.keys.issue(Role::Master, &name)?,
             identity: self.keys.injected(Role::Master, &name),
@@ -236,6 +241,18 @@ impl World {
         self.sim.bounce(name);
     }
 
+    /// A host has just gone down.
+    fn note_points(&self) {
+        let mut masters = self.seats.iter().filter(|(_, seat)| matches!(seat, Seat::Master(_)));
+        if masters.all(|(name, _)| self.down.contains_key(name)) {
+            self.trace.sometimes("all_masters_down");
+        }
+        let mut shards = self.seats.iter().filter(|(_, seat)| matches!(seat, Seat::Shard));
+        if shards.all(|(name, _)| self.down.contains_key(name)) {
+            self.trace.sometimes("all_shards_down");
+        }
+    }
+
     /// Whether a host is up.
     #[must_use]
     pub fn is_up(&self, name: &str) -> bool {
@@ -251,6 +268,7 @@ impl World {
         self.trace.count("kills", 1);
         self.sim.crash(name);
         self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
+        self.note_points();
     }
 
     /// A machine loses its power: connections hang, unsynced bytes and running tasks are gone.
@@ -264,6 +282,7 @@ impl World {
         self.dark.insert(name.to_owned(), cut);
         self.sim.crash(name);
         self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
+        self.note_points();
         match self.seats.get(name) {
             Some(Seat::Master(seat)) => seat.medium.power_cut(&mut self.draw),
             Some(Seat::Agent(seat)) => {

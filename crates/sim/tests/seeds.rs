@@ -3,11 +3,13 @@
 use std::process::{Command, Output};
 
 fn run(seed: u64) -> Output {
+    of_family("smoke", seed)
+}
+
+fn of_family(family: &str, seed: u64) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline-sim"));
-    command
-        .args(["cell", "--plan", "smoke", "--seed", &seed.to_string()])
-        .output()
-        .expect("the simulation starts")
+    command.args(["cell", "--plan", family, "--seed", &seed.to_string()]);
+    command.output().expect("the simulation starts")
 }
 
 fn summary(output: &Output) -> String {
@@ -22,6 +24,20 @@ fn a_seed_holds_and_runs_the_same_twice() {
         assert!(first.status.success(), "seed {seed}: {}", String::from_utf8_lossy(&first.stdout));
         assert_eq!(summary(&first), summary(&second), "seed {seed}");
     }
+}
+
+#[test]
+fn a_seed_with_every_kind_of_trouble_holds_and_runs_the_same_twice() {
+    let (first, second) = (of_family("swarm", 107), of_family("swarm", 107));
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stdout));
+    assert_eq!(summary(&first), summary(&second));
+}
+
+#[test]
+fn a_cell_whose_disks_lie_is_found_out() {
+    let output = of_family("canary", 1);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && text.contains("first was acknowledged as"), "{text}");
 }
 
 #[test]

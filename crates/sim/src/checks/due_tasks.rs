@@ -34,3 +34,36 @@ pub fn due_tasks(sight: &Sight, ledger: &Ledger, _launched: &Launched) -> Vec<St
     }
     wrong
 }
+
+#[cfg(test)]
+mod tests {
+    use paceline_client::v1;
+
+    use super::*;
+    use crate::ledger::Answer;
+    use crate::trace::Trace;
+
+    fn wrong(states: &[TaskState], exit: u8, stopped: bool) -> usize {
+        let ledger = Ledger::default();
+        ledger.submitting("a", 2, exit);
+        if stopped {
+            ledger.note("a", |job| job.stops.push(Answer::Open));
+        }
+        let task = |state: &TaskState| v1::Task { state: (*state).into(), ..v1::Task::default() };
+        let job = v1::JobStatus { name: "a".into(), ..v1::JobStatus::default() };
+        let sight = Sight { jobs: vec![(job, states.iter().map(task).collect())], ..Sight::default() };
+        due_tasks(&sight, &ledger, &Launched::new(Trace::new(false))).len()
+    }
+
+    #[test]
+    fn tasks_end_as_their_exit_codes_say() {
+        use TaskState::{Failed, Killed, Running, Succeeded};
+        assert_eq!(wrong(&[Succeeded, Succeeded], 0, false), 0);
+        assert_eq!(wrong(&[Failed, Failed], 3, false), 0);
+        assert_eq!(wrong(&[Succeeded, Failed], 0, false), 1);
+        assert_eq!(wrong(&[Succeeded, Running], 0, false), 1, "not ended");
+        assert_eq!(wrong(&[Succeeded], 0, false), 1, "one is missing");
+        assert_eq!(wrong(&[Succeeded, Killed], 0, false), 1, "nobody asked");
+        assert_eq!(wrong(&[Succeeded, Killed], 0, true), 0);
+    }
+}

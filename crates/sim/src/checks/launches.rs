@@ -61,3 +61,70 @@ pub fn launches(sight: &Sight, ledger: &Ledger, launched: &Launched) -> Vec<Stri
     }
     wrong
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use paceline_client::v1;
+    use paceline_types::{Attempt, AttemptId};
+
+    use super::*;
+    use crate::trace::Trace;
+
+    const UID: JobUid = JobUid { revision: Revision(7), ordinal: 0 };
+
+    fn sight(attempt: u32, node: &str) -> Sight {
+        let uid = Some(v1::JobUid { revision: 7, ordinal: 0 });
+        let job = v1::JobStatus { name: "a".into(), uid, ..v1::JobStatus::default() };
+        let state = TaskState::Succeeded.into();
+        let task = v1::Task { index: 0, state, node: node.into(), attempt, ..v1::Task::default() };
+        Sight { jobs: vec![(job, vec![task])], ..Sight::default() }
+    }
+
+    fn attempt(attempt: u32) -> AttemptId {
+        AttemptId { job: UID, task: TaskIndex(0), attempt: Attempt(attempt) }
+    }
+
+    /// Attempt, node, from, until.
+    fn launched(ran: &[(u32, &str, u64, u64)]) -> Launched {
+        let launched = Launched::new(Trace::new(false));
+        for (number, node, from, until) in ran {
+            launched.started(attempt(*number), &Arc::from(*node), *from, *until);
+        }
+        launched
+    }
+
+    fn wrong(sight: &Sight, launched: &Launched) -> usize {
+        launches(sight, &Ledger::default(), launched).len()
+    }
+
+    #[test]
+    fn a_task_that_succeeded_ran_once_where_the_cell_says() {
+        let once = launched(&[(1, "n1", 0, 9)]);
+        assert_eq!(wrong(&sight(1, "n1"), &once), 0);
+        assert_eq!(wrong(&sight(1, "n2"), &once), 1, "elsewhere");
+        assert_eq!(wrong(&sight(1, "n1"), &launched(&[])), 1, "never ran");
+    }
+
+    #[test]
+    fn an_attempt_that_the_cell_does_not_know_of_is_found() {
+        let more = launched(&[(1, "n1", 0, 9), (2, "n2", 20, 29)]);
+        assert_eq!(wrong(&sight(1, "n1"), &more), 2, "unknown to the cell, and needless");
+    }
+
+    #[test]
+    fn two_attempts_at_once_are_found_even_where_a_machine_had_lost_its_power() {
+        let overlapping = launched(&[(1, "n1", 0, 9), (2, "n2", 5, 29)]);
+        overlapping.struck(attempt(1), 9);
+        assert_eq!(wrong(&sight(2, "n2"), &overlapping), 1);
+    }
+
+    #[test]
+    fn a_good_attempt_is_followed_by_another_only_after_a_power_cut() {
+        let again = launched(&[(1, "n1", 0, 9), (2, "n2", 20, 29)]);
+        assert_eq!(wrong(&sight(2, "n2"), &again), 1);
+        again.struck(attempt(1), 12);
+        assert_eq!(wrong(&sight(2, "n2"), &again), 0);
+    }
+}

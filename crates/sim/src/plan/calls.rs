@@ -18,8 +18,10 @@ pub(super) fn script(draw: &Draw, client: &str, shape: &Shape, until_ms: u64) ->
     let mut times: Vec<u64> = (0..count).map(|_| draw.between(0, until_ms)).collect();
     times.sort_unstable();
     let mut jobs = 0;
-    let calls = times.into_iter().map(|at_ms| (at_ms, call(&mut draw, client, shape, &mut jobs))).collect();
-    Script { calls }
+    // One client in a few keeps the cell small, so that what has ended retires to the history while others work.
+    let bound = draw.chance(250).then(|| (0, Call::Bound { jobs: draw.between(8, 40) }));
+    let calls = times.into_iter().map(|at_ms| (at_ms, call(&mut draw, client, shape, &mut jobs)));
+    Script { calls: bound.into_iter().chain(calls).collect() }
 }
 
 fn call(draw: &mut Draw, client: &str, shape: &Shape, jobs: &mut u64) -> Call {

@@ -19,6 +19,7 @@ pub(super) fn plan(draw: &Draw) -> Plan {
         log: LogBudget::default(),
         agent_timings: AgentTimings::default(),
         node_cpu_milli: 8_000,
+        lying_disks: false,
         latency_min_ms: 0,
         latency_max_ms: draw.between(1, 10),
     };

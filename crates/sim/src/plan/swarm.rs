@@ -42,6 +42,7 @@ fn shape(draw: &mut Draw) -> Shape {
             ..AgentTimings::default()
         },
         node_cpu_milli: draw.one_of(&[2_000, 8_000, 32_000]),
+        lying_disks: false,
         latency_min_ms: 0,
         // Far below the shortest election timeout: a healthy cell must be able to elect somebody.
         latency_max_ms: draw.between(1, timings.election_min_ms / 12),

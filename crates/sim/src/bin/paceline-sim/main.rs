@@ -15,7 +15,8 @@ const USAGE: &str = "\
 usage: paceline-sim cell --seed SEED [--plan FAMILY] [--trace] [--log FILTER]
 
   cell            the whole cell: masters, shards, agents, clients
-  --plan FAMILY   swarm (the default: faults of a mix of its own) or smoke (one killed leader)
+  --plan FAMILY   swarm (the default: faults of a mix of its own), smoke (one killed leader)
+                  or canary (disks that lie: the checks must find it)
   --trace         print what happens, with virtual times, to stderr
   --log FILTER    print what production code logs as well, for example info,paceline_master=debug
 ";
@@ -99,7 +100,8 @@ fn arguments() -> Result<Arguments> {
             "--plan" => {
                 let text = words.next().context("--plan needs a word")?;
                 let found = Family::ALL.into_iter().find(|family| family.as_str() == text);
-                family = found.with_context(|| format!("--plan {text}: swarm or smoke is expected"))?;
+                family =
+                    found.with_context(|| format!("--plan {text}: swarm, smoke or canary is expected"))?;
             }
             "--trace" => shown = true,
             "--log" => log = Some(words.next().context("--log needs a filter")?),
