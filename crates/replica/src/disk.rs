@@ -13,6 +13,7 @@
 mod memory;
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -150,6 +151,11 @@ pub trait Disk: Send + Sync + 'static {
     /// Bytes that can still be written, where the disk knows: a full one is to be noticed before a write fails.
     fn free_bytes(&self) -> Result<Option<u64>, DiskError> {
         Ok(None)
+    }
+    /// How long the next sync will keep its caller, for a simulated disk on which a call takes no time. Whoever writes
+    /// the log under [`Execution::Tasks`](crate::Execution::Tasks) waits that long first. A real disk has nothing to say.
+    fn stall(&self) -> Duration {
+        Duration::ZERO
     }
     /// What a person would open to look at this file, for error messages.
     fn describe(&self, folder: Folder, name: &str) -> String;

@@ -3,6 +3,8 @@
 //! In production each is an operating-system thread. Under simulation everything has to stay on one thread, so the same
 //! loops run as tasks there; what they do is identical.
 
+use std::time::Duration;
+
 use futures::channel::oneshot;
 use tokio::sync::mpsc;
 
@@ -24,6 +26,10 @@ pub trait Owner: Send + 'static {
     type Event: Send + 'static;
     /// Takes over `first` and whatever else it wants to drain from the queue. `false` ends the loop.
     fn handle(&mut self, first: Self::Event, queue: &mut mpsc::Receiver<Self::Event>) -> bool;
+    /// How long a task waits before it handles the next event: what a thread would lose to a slow disk by itself.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Starts the loop of `owner`; it ends when every sender is gone or the owner says so.
@@ -53,6 +59,10 @@ pub fn start<O: Owner>(
             tokio::spawn(async move {
                 let _guard = PanicGuard::new(fatal, name);
                 while let Some(event) = queue.recv().await {
+                    let delay = owner.delay();
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
                     if !owner.handle(event, &mut queue) {
                         break;
                     }

@@ -34,6 +34,21 @@ async fn proposals_are_replied_to_and_survive_a_restart() {
     assert_eq!(masters[0].replica.propose(payload(3)).await.unwrap().reply, "3");
 }
 
+/// A follower may hold an entry of the old term that this leader sent out and lost: it must never be written anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leader_that_comes_back_is_elected_again_in_another_term() {
+    let net = LocalTransport::new();
+    let mut masters = cell(&net, 1, |_| ()).await;
+    leader(&masters).await;
+    masters[0].replica.propose(payload(1)).await.unwrap();
+    let led_in = masters[0].replica.status().term;
+    let disk = masters.remove(0).stop(&net).await;
+    let masters = [open(&net, &disk, config("m1", 1)).await.unwrap()];
+    leader(&masters).await;
+    let leads_in = masters[0].replica.status().term;
+    assert!(leads_in > led_in, "it led in term {led_in} and leads in term {leads_in}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn initialising_twice_with_the_same_members_is_fine_and_with_others_is_refused() {
     let net = LocalTransport::new();

@@ -18,6 +18,8 @@ pub mod audit;
 pub mod cell;
 pub mod checks;
 pub mod clock;
+pub mod consensus;
+pub mod disk;
 pub mod draw;
 pub mod hosts;
 pub mod keys;

@@ -70,6 +70,8 @@ impl MarkFile {
         let Some((sequence, mark)) = newest else {
             return Err(MarkError::Damaged { file: disk.describe(Folder::Root, FILE) });
         };
+        // Whoever created it may have died before the name was durable, and a log without its mark is refused.
+        disk.sync_folder(Folder::Root)?;
         Ok((Self { file, sequence, unsynced: false }, mark))
     }
 
@@ -169,6 +171,18 @@ mod tests {
         // The sequence was 3, so the newest slot is the second one; a torn write of it leaves the one before.
         disk.tamper_file(Folder::Root, FILE, |bytes| bytes[4096 + 50] ^= 1);
         assert_eq!(MarkFile::open(&disk).unwrap().1, mark(1, 10));
+    }
+
+    #[test]
+    fn name_that_was_found_is_durable() {
+        let disk = MemoryDisk::new();
+        let file = disk.create(Folder::Root, FILE).unwrap();
+        file.write_at(0, &encode(0, &mark(1, 1))).unwrap();
+        file.sync().unwrap();
+        // So far a process that died before it synced the folder; the power goes only in the next life.
+        MarkFile::open(&disk).unwrap();
+        let survivor = disk.after_crash(0);
+        assert!(survivor.open(Folder::Root, FILE).unwrap().is_some());
     }
 
     #[test]

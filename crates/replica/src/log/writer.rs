@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -15,6 +16,7 @@ use super::mark::{Mark, MarkFile, SYNC_AFTER_BYTES};
 use super::{Shared, meta};
 use crate::disk::{Batch, Disk, DiskError, Space};
 use crate::fatal::FatalHandler;
+use crate::plant::{Plant, is_planted};
 use crate::raft::{LogId, TypeConfig, Vote};
 use crate::worker::Owner;
 
@@ -96,10 +98,17 @@ impl Owner for LogWriter {
     fn handle(&mut self, first: Request, queue: &mut mpsc::Receiver<Request>) -> bool {
         let group = drain(first, queue);
         if let Err(error) = self.commit(group) {
+            if is_planted(Plant::ErrorIgnored) {
+                return true;
+            }
             self.fatal.call(&format!("the Raft log cannot be written: {error}"));
             return false;
         }
         true
+    }
+
+    fn delay(&self) -> Duration {
+        self.disk.stall()
     }
 }
 
@@ -123,7 +132,12 @@ impl Request {
     }
 
     fn needs_sync(&self) -> bool {
-        !matches!(self, Request::Committed { .. })
+        match self {
+            Request::Committed { .. } => false,
+            Request::Append { .. } => !is_planted(Plant::AcknowledgeBeforeSync),
+            Request::Vote { .. } => !is_planted(Plant::VoteNotSynced),
+            Request::Truncate { .. } | Request::Purge { .. } | Request::Barrier { .. } => true,
+        }
     }
 }
 
@@ -160,7 +174,7 @@ impl LogWriter {
             Request::Truncate { last, .. } => Some(*last),
             _ => None,
         });
-        let Some(lowest) = lowest.min() else { return Ok(()) };
+        let Some(lowest) = lowest.min().filter(|_| !is_planted(Plant::MarkNotLowered)) else { return Ok(()) };
         if lowest < self.mark.last_log_id {
             self.mark.last_log_id = lowest;
             self.mark_file.write(&self.mark)?;
@@ -228,6 +242,7 @@ fn encode_group(group: &[Request]) -> Batch {
             }
             Request::Vote { vote, .. } => batch.put(Space::Meta, meta::VOTE, meta::seal_vote(vote)),
             Request::Committed { id } => committed = Some(*id),
+            Request::Truncate { .. } if is_planted(Plant::TailNotTruncated) => {}
             Request::Truncate { from_index, .. } => {
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(u64::MAX));
             }

@@ -15,7 +15,7 @@ use super::check::{Caller, Refusal, check};
 use crate::fatal::FatalHandler;
 use crate::member::Member;
 use crate::raft::{LogId, Raft, Snapshot, TypeConfig};
-use crate::snapshot::{Incoming, SnapshotFolder, TransferError};
+use crate::snapshot::{Incoming, SnapshotError, SnapshotFolder, TransferError};
 use crate::wire::{self, Malformed, proto};
 use crate::worker::Execution;
 
@@ -166,12 +166,22 @@ impl PeerHandler {
         let incoming = self.incoming.clone();
         let received = self.execution.blocking(move || step(&mut incoming.lock())).await;
         let received = received.ok_or_else(|| stopped("receiving a snapshot panicked"))?;
-        if let Err(TransferError::Disk(error)) = &received {
-            // What the disk holds after a failed write or sync is not known, and the history is believed later.
+        let (received_bytes, history_watermark) = self.checked(received)?;
+        Ok(proto::SnapshotResponse { received_bytes, vote: None, history_watermark })
+    }
+
+    /// What the disk holds after a failed write or sync is not known, and it is believed later: the process ends.
+    fn checked<T>(&self, step: Result<T, TransferError>) -> Result<T, TransferError> {
+        let failed = match &step {
+            Err(TransferError::Disk(error) | TransferError::Invalid(SnapshotError::Disk(error))) => {
+                Some(error)
+            }
+            _ => None,
+        };
+        if let Some(error) = failed {
             self.fatal.call(&format!("a snapshot cannot be received: {error}"));
         }
-        let (received_bytes, history_watermark) = received?;
-        Ok(proto::SnapshotResponse { received_bytes, vote: None, history_watermark })
+        step
     }
 
     async fn install(
@@ -184,7 +194,7 @@ impl PeerHandler {
         let incoming = self.incoming.clone();
         let finish = move || incoming.lock().finish(&key);
         let file = self.execution.blocking(finish).await;
-        let file = file.ok_or_else(|| stopped("checking a snapshot panicked"))??;
+        let file = self.checked(file.ok_or_else(|| stopped("checking a snapshot panicked"))?)?;
         let snapshot = Snapshot { meta: file.meta().clone(), snapshot: Arc::new(file) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(proto::SnapshotResponse {

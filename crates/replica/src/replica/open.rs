@@ -16,6 +16,7 @@ use crate::history::{History, HistorySource};
 use crate::log::{DiskOwner, LogOptions, LogStore, LogView};
 use crate::machine::{MachineHandle, MachineStore, StateMachine};
 use crate::peer::{GrpcTransport, Me, NetworkFactory, PeerHandler, PeerTransport};
+use crate::plant::{Plant, is_planted};
 use crate::raft::Raft;
 use crate::snapshot::SnapshotFolder;
 
@@ -157,6 +158,12 @@ fn raft_config(config: &ReplicaConfig) -> Result<Config, OpenError> {
         replication_lag_threshold: LAG_ENTRIES,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: KEEP_ALL_ENTRIES,
+        // Who led does not lead on after a restart: it has to be elected again, in another term. A leader sends entries out
+        // before its own disk has them, so after a crash a follower may hold one that the leader has lost. Leading on in
+        // the same term, the leader would give the same term and index to another entry, both would pass for equal, and
+        // the replicas would differ for ever. It would also serve reads at the commit that its disk remembers, which may
+        // be behind what it acknowledged.
+        enable_leader_restore: Some(is_planted(Plant::LeaderRestored)),
         // A node that rejoins or cannot win does not disturb a healthy leader.
         enable_pre_vote: Some(true),
         // Without it a bridge partition can keep a leader that cannot commit and silence those who could (openraft 2080).

@@ -9,6 +9,7 @@ use super::{SnapshotError, name};
 use crate::disk::{Disk, DiskError, DiskFile, Folder};
 use crate::history::{History, Keep};
 use crate::machine::FrozenState;
+use crate::plant::{Plant, is_planted};
 use crate::raft::{LogId, SnapshotMeta};
 
 /// A snapshot is copied between folders in pieces of this size.
@@ -80,7 +81,9 @@ impl SnapshotFolder {
             chunks.chunk(&chunk)?;
         }
         chunks.finish()?;
-        file.sync()?;
+        if !is_planted(Plant::SnapshotNotSynced) {
+            file.sync()?;
+        }
         // All that retired up to here is durable once it is settled; from then on the watermark may say so. It comes before
         // the rename: the log is purged only behind a snapshot that is current, so never beyond the watermark.
         state.settle()?;
@@ -112,7 +115,11 @@ impl SnapshotFolder {
                 self.disk.remove(Folder::Snapshots, &name)?;
             }
         }
-        Ok(self.disk.sync_folder(Folder::Snapshots)?)
+        Ok(self.sync_names()?)
+    }
+
+    fn sync_names(&self) -> Result<(), DiskError> {
+        if is_planted(Plant::FolderNotSynced) { Ok(()) } else { self.disk.sync_folder(Folder::Snapshots) }
     }
 
     /// Creates the file that a transfer fills.
@@ -146,7 +153,7 @@ impl SnapshotFolder {
     fn publish(&self, temporary: &str, last: Option<LogId>) -> Result<(), SnapshotError> {
         let complete = name::complete(last);
         self.disk.rename(Folder::Snapshots, temporary, &complete)?;
-        self.disk.sync_folder(Folder::Snapshots)?;
+        self.sync_names()?;
         let published = self.open_file(&complete)?;
         *self.current.lock() = Some(Arc::new(published));
         Ok(())

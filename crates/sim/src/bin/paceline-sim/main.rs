@@ -7,24 +7,35 @@ mod os;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use paceline_sim::consensus::{self, Switch};
 use paceline_sim::plan::Family;
 use paceline_sim::trace::Trace;
 use paceline_sim::{cell, clock};
 
 const USAGE: &str = "\
 usage: paceline-sim cell --seed SEED [--plan FAMILY] [--trace] [--log FILTER]
+       paceline-sim consensus --seed SEED [--plant BUG] [--trace] [--log FILTER]
 
   cell            the whole cell: masters, shards, agents, clients
+  consensus       the masters' log alone, on faulty disks
   --plan FAMILY   swarm (the default: faults of a mix of its own), smoke (one killed leader)
                   or canary (disks that lie: the checks must find it)
+  --plant BUG     plant a bug that must be caught; a wrong name lists them
   --trace         print what happens, with virtual times, to stderr
   --log FILTER    print what production code logs as well, for example info,paceline_master=debug
 ";
 
+/// Which simulation.
+#[derive(Clone, Copy)]
+enum Kind {
+    Cell(Family),
+    Consensus(Option<Switch>),
+}
+
 /// What to run.
 struct Arguments {
     seed: u64,
-    family: Family,
+    kind: Kind,
     shown: bool,
     log: Option<String>,
 }
@@ -47,8 +58,13 @@ fn run() -> Result<bool> {
     if let Some(filter) = &arguments.log {
         log(filter)?;
     }
-    let family = arguments.family;
-    let reproduce = format!("paceline-sim cell --seed {seed} --plan {} --trace", family.as_str());
+    let reproduce = match arguments.kind {
+        Kind::Cell(family) => format!("paceline-sim cell --seed {seed} --plan {} --trace", family.as_str()),
+        Kind::Consensus(None) => format!("paceline-sim consensus --seed {seed} --trace"),
+        Kind::Consensus(Some(bug)) => {
+            format!("paceline-sim consensus --seed {seed} --plant {} --trace", bug.name())
+        }
+    };
     let hook = std::panic::take_hook();
     let line = reproduce.clone();
     std::panic::set_hook(Box::new(move |panic| {
@@ -57,7 +73,10 @@ fn run() -> Result<bool> {
         println!(r#"{{"seed":{seed},"verdict":"panicked","reproduce":"{line}"}}"#);
     }));
     let trace = Trace::new(arguments.shown);
-    cell::run(seed, &family.plan(seed), &trace)?;
+    match arguments.kind {
+        Kind::Cell(family) => cell::run(seed, &family.plan(seed), &trace)?,
+        Kind::Consensus(bug) => consensus::run(seed, bug, &trace)?,
+    }
     Ok(report(seed, &trace, &reproduce))
 }
 
@@ -85,31 +104,39 @@ fn report(seed: u64, trace: &Trace, reproduce: &str) -> bool {
 
 fn arguments() -> Result<Arguments> {
     let mut words = std::env::args().skip(1);
-    match words.next().as_deref() {
-        Some("cell") => {}
+    let mut kind = match words.next().as_deref() {
+        Some("cell") => Kind::Cell(Family::Swarm),
+        Some("consensus") => Kind::Consensus(None),
         Some(other) => bail!("not a simulation: {other}\n\n{USAGE}"),
         None => bail!("a simulation is missing\n\n{USAGE}"),
-    }
-    let (mut seed, mut family, mut shown, mut log) = (None, Family::Swarm, false, None);
+    };
+    let (mut seed, mut shown, mut log) = (None, false, None);
     while let Some(word) = words.next() {
-        match word.as_str() {
-            "--seed" => {
+        match (word.as_str(), &mut kind) {
+            ("--seed", _) => {
                 let text = words.next().context("--seed needs a number")?;
                 seed = Some(text.parse().with_context(|| format!("--seed {text}: a number is expected"))?);
             }
-            "--plan" => {
+            ("--plan", Kind::Cell(family)) => {
                 let text = words.next().context("--plan needs a word")?;
                 let found = Family::ALL.into_iter().find(|family| family.as_str() == text);
-                family =
+                *family =
                     found.with_context(|| format!("--plan {text}: swarm, smoke or canary is expected"))?;
             }
-            "--trace" => shown = true,
-            "--log" => log = Some(words.next().context("--log needs a filter")?),
-            other => bail!("not an option: {other}\n\n{USAGE}"),
+            ("--plant", Kind::Consensus(bug)) => {
+                let text = words.next().context("--plant needs a bug")?;
+                let names: Vec<_> = Switch::all().into_iter().map(Switch::name).collect();
+                let found = Switch::all().into_iter().find(|bug| bug.name() == text);
+                let found = found.with_context(|| format!("--plant {text}: one of {}", names.join(", ")))?;
+                *bug = Some(found);
+            }
+            ("--trace", _) => shown = true,
+            ("--log", _) => log = Some(words.next().context("--log needs a filter")?),
+            (other, _) => bail!("not an option: {other}\n\n{USAGE}"),
         }
     }
     let seed = seed.with_context(|| format!("--seed is missing\n\n{USAGE}"))?;
-    Ok(Arguments { seed, family, shown, log })
+    Ok(Arguments { seed, kind, shown, log })
 }
 
 /// What production code logs, under virtual time.

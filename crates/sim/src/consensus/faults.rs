@@ -1,0 +1,240 @@
+//! What strikes: processes, power, disks and the network, each at its rate.
+
+use std::time::Duration;
+
+use super::host::Command;
+use super::world::World;
+use crate::disk::{CrashKind, Damage, Faults, Operation};
+
+/// How a network is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// What is sent is lost; connections are reset at the end.
+    Drop,
+    /// What one side sends is lost.
+    DropOneWay,
+    /// What is sent arrives late, as from a network that sends lost segments again.
+    Hold,
+}
+
+/// A cut network.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    how: How,
+    pairs: Vec<(String, String)>,
+    until: u64,
+}
+
+/// The longest cut: five seconds, several elections.
+const CUT_TICKS_MAX: u64 = 2_500;
+
+impl World {
+    /// Lets every fault strike that is due.
+    pub(super) fn strike(&mut self) {
+        let plan = self.plan.clone();
+        let rates = &plan.rates;
+        if self.happens("kill", rates.kill) {
+            self.crash_one("kill", CrashKind::Kill);
+        }
+        if self.happens("power", rates.power_cut) {
+            self.crash_one("power", CrashKind::PowerCut);
+        }
+        if self.happens("cut", rates.cut_at_operation) {
+            self.cut_one();
+        }
+        if self.happens("blackout", rates.blackout) {
+            self.trace.event("world", "blackout");
+            self.blackout();
+        }
+        if self.happens("damage", rates.damage) {
+            self.damage_one();
+        }
+        if self.happens("error", rates.disk_error) {
+            self.fail_one();
+        }
+        if self.happens("full", rates.disk_full) {
+            self.fill_one();
+        }
+        self.strike_network();
+        if self.happens("transfer", rates.transfer) {
+            self.tell_leader("transfer", Command::Transfer(None));
+        }
+        if self.happens("snapshot", rates.snapshot)
+            && let Some(name) = self.someone("snapshot")
+        {
+            self.tell(&name, Command::Snapshot);
+        }
+    }
+
+    fn tell_leader(&mut self, purpose: &'static str, command: Command) {
+        let leaders = self.leaders();
+        if !leaders.is_empty() {
+            let name = self.draw(purpose).one_of(&leaders);
+            self.tell(&name, command);
+        }
+    }
+
+    fn someone(&mut self, purpose: &'static str) -> Option<String> {
+        let up = self.up();
+        (!up.is_empty()).then(|| self.draw(purpose).one_of(&up))
+    }
+
+    fn crash_one(&mut self, purpose: &'static str, kind: CrashKind) {
+        if let Some(name) = self.someone(purpose) {
+            self.crash(&name, kind);
+        }
+    }
+
+    /// The power goes, or the process dies, at one of the next operations of its disk.
+    fn cut_one(&mut self) {
+        let Some(name) = self.someone("cut") else { return };
+        let draw = self.draw("cut");
+        let operations = draw.between(1, 40);
+        let kind = draw.one_of(&[CrashKind::PowerCut, CrashKind::PowerCut, CrashKind::Kill]);
+        self.hosts[&name].seat.disk.cut_after(operations, kind);
+        self.trace.event(&name, format_args!("{kind:?} in {operations} operations"));
+    }
+
+    fn fail_one(&mut self) {
+        let Some(name) = self.someone("error") else { return };
+        let operation = self.draw("error").one_of(&[
+            Operation::WriteKeys,
+            Operation::SyncKeys,
+            Operation::SyncKeys,
+            Operation::WriteFile,
+            Operation::SyncFile,
+            Operation::SyncFile,
+            Operation::ChangeName,
+            Operation::SyncFolder,
+        ]);
+        self.hosts[&name].seat.disk.fail_next(operation);
+        self.trace.event(&name, format_args!("the next {operation:?} fails"));
+    }
+
+    fn fill_one(&mut self) {
+        let Some(name) = self.someone("full") else { return };
+        // Its next start finds room again: somebody made some.
+        let full = Faults { capacity_bytes: Some(0), ..Faults::default() };
+        self.hosts[&name].seat.disk.set_faults(full);
+        self.trace.event(&name, "its disk is full");
+    }
+
+    /// At most one damaged disk at a time: Raft survives a minority.
+    fn damage_one(&mut self) {
+        if self.hosts.values().any(|host| host.damaged && !host.gone) {
+            return;
+        }
+        let Some(name) = self.someone("damage") else { return };
+        let kind = self.draw("damage").one_of(&[CrashKind::Kill, CrashKind::PowerCut]);
+        self.crash(&name, kind);
+        let disk = self.hosts[&name].seat.disk.clone();
+        let targets = disk.targets();
+        if targets.is_empty() {
+            return;
+        }
+        let draw = self.draw("damage");
+        let (target, at) = (draw.one_of(&targets), draw.word());
+        let damage = draw.one_of(&[
+            Damage::FlipBit { bit: at },
+            Damage::Truncate { keep: at },
+            Damage::ZeroPage { page: at },
+        ]);
+        if let Some(done) = disk.damage(&target, &damage) {
+            self.trace.event(&name, done);
+            self.trace.count("damaged", 1);
+            self.hosts.get_mut(&name).expect("it was just up").damaged = true;
+        }
+    }
+
+    fn strike_network(&mut self) {
+        if self.cut.as_ref().is_some_and(|cut| cut.until <= self.tick) {
+            self.mend_network();
+        }
+        if self.slow_until.as_ref().is_some_and(|(until, _, _)| *until <= self.tick) {
+            self.speed_up();
+        }
+        let rates = self.plan.rates.clone();
+        if self.cut.is_none() && self.happens("partition", rates.partition) {
+            self.cut_network();
+        }
+        if self.happens("reset", rates.reset)
+            && let (Some(one), Some(other)) = (self.someone("reset"), self.someone("reset"))
+        {
+            let broken = self.links.reset(&one, &other);
+            self.trace.count("resets", broken as u64);
+        }
+        if self.slow_until.is_none()
+            && self.happens("slow", rates.slow_link)
+            && let (Some(one), Some(other)) = (self.someone("slow"), self.someone("slow"))
+            && one != other
+        {
+            let draw = self.draw("slow");
+            let (latency_ms, ticks) = (draw.between(10, 400), draw.between(50, 2_000));
+            self.sim.set_link_latency(one.as_str(), other.as_str(), Duration::from_millis(latency_ms));
+            self.trace.event("net", format_args!("{one} and {other} are {latency_ms} ms apart"));
+            self.slow_until = Some((self.tick + ticks, one, other));
+        }
+    }
+
+    fn speed_up(&mut self) {
+        if let Some((_, one, other)) = self.slow_until.take() {
+            self.sim.set_link_latency(one.as_str(), other.as_str(), Duration::from_millis(1));
+        }
+    }
+
+    fn cut_network(&mut self) {
+        let names: Vec<_> =
+            self.hosts.values().filter(|host| !host.gone).map(|host| host.seat.name.clone()).collect();
+        let tick = self.tick;
+        let draw = self.draw("partition");
+        let how = draw.one_of(&[How::Drop, How::Drop, How::DropOneWay, How::Hold]);
+        let bridge = draw.chance(250).then(|| draw.position(names.len()));
+        let lonely = draw.chance(400).then(|| draw.position(names.len()));
+        let sides: Vec<_> =
+            (0..names.len()).map(|at| lonely.map_or_else(|| draw.chance(500), |only| at == only)).collect();
+        let until = tick + draw.between(50, CUT_TICKS_MAX);
+        let mut pairs = Vec::new();
+        for (at, one) in names.iter().enumerate() {
+            for (to, other) in names.iter().enumerate() {
+                let bridged = bridge == Some(at) || bridge == Some(to);
+                if sides[at] && !sides[to] && !bridged {
+                    pairs.push((one.clone(), other.clone()));
+                }
+            }
+        }
+        for (one, other) in &pairs {
+            match how {
+                How::Drop => self.sim.partition(one.as_str(), other.as_str()),
+                How::DropOneWay => self.sim.partition_oneway(one.as_str(), other.as_str()),
+                How::Hold => self.sim.hold(one.as_str(), other.as_str()),
+            }
+        }
+        if pairs.is_empty() {
+            return;
+        }
+        let words: Vec<_> = pairs.iter().map(|(one, other)| format!("{one}-{other}")).collect();
+        self.trace.event("net", format_args!("{how:?} {}", words.join(" ")));
+        self.trace.count("partitions", 1);
+        if bridge.is_some() {
+            self.trace.sometimes("a bridge partition");
+        }
+        self.cut = Some(Cut { how, pairs, until });
+    }
+
+    /// The network is whole again.
+    pub(super) fn mend_network(&mut self) {
+        self.speed_up();
+        let Some(cut) = self.cut.take() else { return };
+        for (one, other) in &cut.pairs {
+            match cut.how {
+                How::Hold => self.sim.release(one.as_str(), other.as_str()),
+                How::Drop => self.sim.repair(one.as_str(), other.as_str()),
+                How::DropOneWay => self.sim.repair_oneway(one.as_str(), other.as_str()),
+            }
+            if cut.how != How::Hold {
+                self.links.reset(one, other);
+            }
+        }
+        self.trace.event("net", "whole again");
+    }
+}

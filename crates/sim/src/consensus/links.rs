@@ -1,0 +1,124 @@
+//! Connections that can be broken: the simulated network does not send lost segments again, so a connection that lost
+//! some would hang where a real one recovers or is reset. When a partition heals, what crossed it is reset.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use paceline_identity::{BoxFuture, Connector, Expect, PeerIdentity, PeerStream};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// One connection, as whoever breaks it knows it.
+#[derive(Default)]
+struct Fuse {
+    blown: bool,
+    wakers: Vec<Waker>,
+}
+
+type Ends = (String, String);
+
+/// All connections between hosts, by (dialler, dialled).
+#[derive(Clone, Default)]
+pub struct Links(Arc<Mutex<BTreeMap<Ends, Vec<Weak<Mutex<Fuse>>>>>>);
+
+impl Links {
+    /// Breaks every connection between two hosts; returns how many there were.
+    pub fn reset(&self, one: &str, other: &str) -> usize {
+        let mut links = self.0.lock();
+        let mut broken = 0;
+        for ends in [(one.to_owned(), other.to_owned()), (other.to_owned(), one.to_owned())] {
+            let fuses = links.remove(&ends).unwrap_or_default();
+            for fuse in fuses.iter().filter_map(Weak::upgrade) {
+                let mut fuse = fuse.lock();
+                fuse.blown = true;
+                fuse.wakers.drain(..).for_each(Waker::wake);
+                broken += 1;
+            }
+        }
+        broken
+    }
+
+    fn add(&self, from: &str, to: &str) -> Arc<Mutex<Fuse>> {
+        let fuse = Arc::default();
+        let mut links = self.0.lock();
+        let fuses = links.entry((from.to_owned(), to.to_owned())).or_default();
+        fuses.retain(|fuse| fuse.strong_count() > 0);
+        fuses.push(Arc::downgrade(&fuse));
+        fuse
+    }
+}
+
+/// Dials through another connector and keeps the connections breakable.
+pub struct BreakableConnector<C> {
+    /// Who dials.
+    pub from: String,
+    /// The connections.
+    pub links: Links,
+    /// What dials.
+    pub inner: C,
+}
+
+impl<C: Connector> Connector for BreakableConnector<C> {
+    fn connect(&self, address: &str, expect: &Expect) -> BoxFuture<'static, io::Result<PeerStream>> {
+        let connecting = self.inner.connect(address, expect);
+        let (links, from) = (self.links.clone(), self.from.clone());
+        let to = address.split(':').next().unwrap_or_default().to_owned();
+        Box::pin(async move {
+            let stream = connecting.await?;
+            let peer = stream.peer().clone();
+            Ok(PeerStream::new(Breakable { stream, fuse: links.add(&from, &to) }, peer))
+        })
+    }
+
+    fn presents(&self) -> Option<PeerIdentity> {
+        self.inner.presents()
+    }
+}
+
+struct Breakable {
+    stream: PeerStream,
+    fuse: Arc<Mutex<Fuse>>,
+}
+
+impl Breakable {
+    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
+        let mut fuse = self.fuse.lock();
+        if fuse.blown {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if !fuse.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            fuse.wakers.push(cx.waker().clone());
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Breakable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Breakable {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
