@@ -47,3 +47,8 @@ pub use role::{ParseRoleError, Role};
 pub use serve::{ServeError, grpc, serve};
 pub use stream::PeerStream;
 pub use tls::{TlsConnector, TlsListener};
+
+/// Decoders are held to what they may allocate.
+#[cfg(test)]
+#[global_allocator]
+static METER: paceline_fuzz::Meter = paceline_fuzz::Meter;
