@@ -294,4 +294,6 @@ fn replace(dir: &Path, name: &str, bytes: &[u8]) -> Result<File, FolderError> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -41,3 +41,8 @@ pub use simulated::{VirtualClock, drive};
 pub use table::AgentTable;
 
 pub use paceline_runtime::TaskUids;
+
+/// Decoders are held to what they may allocate.
+#[cfg(test)]
+#[global_allocator]
+static METER: paceline_fuzz::Meter = paceline_fuzz::Meter;

@@ -49,3 +49,8 @@ pub use role::{ParseRoleError, Role};
 pub use serve::{RETRY_AFTER_MS_HEADER, ServeError, grpc, serve};
 pub use stream::PeerStream;
 pub use tls::{TlsConnector, TlsListener};
+
+/// Decoders are held to what they may allocate.
+#[cfg(test)]
+#[global_allocator]
+static METER: paceline_fuzz::Meter = paceline_fuzz::Meter;

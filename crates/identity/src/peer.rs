@@ -3,6 +3,9 @@
 //! Reading proves nothing: whether the certificate is genuine is decided in `trust`, before anyone is
 //! given what was read here.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::sync::Arc;
 
 use x509_parser::extensions::GeneralName;

@@ -53,3 +53,8 @@ pub use worker::Execution;
 
 /// The peer protocol as compiled descriptors, so that its calls can be listed.
 pub const PEER_FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("paceline.peer.v1");
+
+/// Decoders are held to what they may allocate.
+#[cfg(test)]
+#[global_allocator]
+static METER: paceline_fuzz::Meter = paceline_fuzz::Meter;

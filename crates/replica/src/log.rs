@@ -9,6 +9,8 @@
 
 mod chain_state;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod mark;
 mod meta;
 mod reader;

@@ -5,6 +5,8 @@
 
 mod folder;
 mod format;
+#[cfg(test)]
+mod fuzz;
 mod incoming;
 mod name;
 #[cfg(test)]

@@ -39,3 +39,8 @@ pub use record::order::{CpuShare, LogLimits, MemoryLimit, Order, UserIds};
 pub use record::running::Running;
 pub use record::stop::Stop;
 pub use record::text::{Damage, RecordError};
+
+/// Decoders are held to what they may allocate.
+#[cfg(test)]
+#[global_allocator]
+static METER: paceline_fuzz::Meter = paceline_fuzz::Meter;

@@ -1,6 +1,8 @@
 //! The records themselves, one file each, and the text they are written in.
 
 pub mod ended;
+#[cfg(test)]
+mod fuzz;
 pub mod intent;
 pub mod lease;
 pub mod order;

@@ -193,9 +193,6 @@ fn fold_settled(job: &str, attempt: u32, tasks: &str, stored: &mut Stored) -> Re
     let job: JobUid = job.parse().map_err(|error: paceline_types::ParseIdError| error.to_string())?;
     let tasks: IndexSet =
         tasks.parse().map_err(|error: paceline_types::ParseIndexError| error.to_string())?;
-    for task in tasks.iter() {
-        let attempt = AttemptId { job, task, attempt: paceline_types::Attempt(attempt) };
-        stored.apply(&Change::Settled { attempt });
-    }
+    stored.settle(job, paceline_types::Attempt(attempt), &tasks);
     Ok(())
 }

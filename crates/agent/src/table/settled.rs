@@ -22,25 +22,26 @@ pub struct Settled {
 impl Settled {
     /// Adds an attempt, and drops the oldest jobs above the bound.
     pub fn insert(&mut self, id: AttemptId) {
-        if self.contains(id) {
-            return;
+        if !self.contains(id) {
+            self.insert_range(id.job, id.attempt, IndexRange::one(id.task));
         }
-        let set = self.sets.entry((id.job, id.attempt)).or_default();
+    }
+
+    /// Adds attempts of the same number, whatever their count at the price of one range.
+    pub fn insert_range(&mut self, job: JobUid, attempt: Attempt, range: IndexRange) {
+        let set = self.sets.entry((job, attempt)).or_default();
         let before = set.len();
-        let task = id.task.0;
-        let mut first = task;
-        let mut last = task;
-        let left = set.range(..task).next_back().map(|(&first, &last)| (first, last));
+        let (mut first, mut last) = (range.first(), range.last());
+        let left = set.range(..first).next_back().map(|(&first, &last)| (first, last));
         if let Some((left_first, left_last)) = left
-            && left_last.checked_add(1) == Some(task)
+            && left_last.saturating_add(1) >= first
         {
-            set.remove(&left_first);
-            first = left_first;
+            (first, last) = (left_first, last.max(left_last));
         }
-        if let Some(next) = task.checked_add(1)
-            && let Some(right_last) = set.remove(&next)
-        {
-            last = right_last;
+        // Ranges of a set are apart, so what touches this one begins within it or just behind.
+        let touching: Vec<u32> = set.range(first..=last.saturating_add(1)).map(|(&first, _)| first).collect();
+        for other in touching {
+            last = last.max(set.remove(&other).expect("it was just found"));
         }
         set.insert(first, last);
         self.ranges = self.ranges + set.len() - before;
@@ -103,6 +104,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ranges_are_what_their_tasks_are(
+            ranges in proptest::collection::vec((0_u32..40, 0_u32..12), 0..12), offset in 0_u32..2,
+        ) {
+            let offset = offset * (u32::MAX - 52);
+            let (mut by_range, mut by_task) = (Settled::default(), Settled::default());
+            for (first, more) in ranges {
+                let range = IndexRange::new(offset + first, offset + first + more).unwrap();
+                by_range.insert_range(id(1, 0).job, Attempt(1), range);
+                range.iter().for_each(|task| by_task.insert(id(1, task.0)));
+            }
+            prop_assert_eq!(by_range, by_task);
+        }
+
         #[test]
         fn it_holds_what_a_plain_set_holds(tasks in proptest::collection::vec(0_u32..40, 0..60)) {
             let mut settled = Settled::default();

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use paceline_types::{AttemptId, FenceToken, Generation, NodeEpoch, Revision};
+use paceline_types::{
+    Attempt, AttemptId, FenceToken, Generation, IndexSet, JobUid, NodeEpoch, Revision, TaskIndex,
+};
 
 use super::record::End;
 use super::settled::Settled;
@@ -97,6 +99,20 @@ impl Stored {
                 self.attempts.remove(&attempt);
                 self.settled.insert(attempt);
             }
+        }
+    }
+
+    /// Folds settled attempts of the same number in. The cost is that of ranges, and of what is stored of their
+    /// tasks, not of tasks: a range of billions is a few bytes in a file.
+    pub fn settle(&mut self, job: JobUid, attempt: Attempt, tasks: &IndexSet) {
+        for &range in tasks.ranges() {
+            let id = |task, attempt| AttemptId { job, task: TaskIndex(task), attempt };
+            let within = id(range.first(), Attempt(0))..=id(range.last(), Attempt(u32::MAX));
+            let known = self.attempts.range(within).map(|(id, _)| *id).filter(|id| id.attempt == attempt);
+            for settled in known.collect::<Vec<_>>() {
+                self.attempts.remove(&settled);
+            }
+            self.settled.insert_range(job, attempt, range);
         }
     }
 }

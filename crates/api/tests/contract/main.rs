@@ -2,5 +2,10 @@
 
 mod samples;
 
+mod fuzz;
 mod golden;
 mod round_trip;
+
+/// Decoders are held to what they may allocate.
+#[global_allocator]
+static METER: paceline_fuzz::Meter = paceline_fuzz::Meter;

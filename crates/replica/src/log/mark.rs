@@ -104,7 +104,7 @@ impl MarkFile {
     }
 }
 
-fn encode(sequence: u64, mark: &Mark) -> [u8; SLOT_BYTES] {
+pub(super) fn encode(sequence: u64, mark: &Mark) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     slot[0..4].copy_from_slice(MAGIC);
     slot[4..8].copy_from_slice(&VERSION.to_le_bytes());
@@ -125,7 +125,7 @@ fn encode(sequence: u64, mark: &Mark) -> [u8; SLOT_BYTES] {
     slot
 }
 
-fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
+pub(super) fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
     let u64_at =
         |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("eight bytes were sliced"));
     let valid = slot.len() == SLOT_BYTES
