@@ -8,6 +8,7 @@ mod checks;
 mod command;
 mod demo;
 mod parts;
+mod powercut;
 mod setup;
 mod tidy;
 mod workspace;
@@ -26,6 +27,9 @@ usage: cargo xtask COMMAND
                   (--json: the summary once more, as JSON on the last line)
   test            set up, build, run every test, then tidy
   ci              test, and before it formatting and clippy
+  powercut [--seed S] [--steps N] [--every K]
+                  record a thousand steps of the store, cut the power at every write, sync and
+                  rename, and reopen what each cut may leave
   tidy            check the rules of the tree (sizes, forbidden text, crate arrows, crate sections)
   fix             format and apply clippy's suggestions (the only command that edits sources)
   setup           install what a build needs and build RocksDB once for this machine;
@@ -50,6 +54,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["demo", "--json"] => demo::run(&Workspace::locate()?, demo::Output::TextThenJson),
         ["test"] => checks::test(&Workspace::locate()?),
         ["ci"] => checks::ci(&Workspace::locate()?),
+        ["powercut", options @ ..] => powercut::run(&Workspace::locate()?, options),
         ["tidy"] => tidy::run(&Workspace::locate()?),
         ["fix"] => checks::fix(&Workspace::locate()?),
         ["setup"] => setup::print_environment(&Workspace::locate()?),
