@@ -71,12 +71,16 @@ fn options(sizes: Sizes) -> Options {
     options
 }
 
-/// What a power cut tore off is no damage; see `tail`.
-fn mend_tails(path: &Path) -> Result<(), StoreError> {
-    let cut = tail::cut_torn_tails(path);
+/// What a power cut tore off is no damage, and what RocksDB would pass over is; see `tail`.
+fn check_log_files(path: &Path) -> Result<(), StoreError> {
     let failed =
-        |source| StoreError::Folder { path: path.to_owned(), action: "cutting off torn ends", source };
-    for file in cut.map_err(failed)? {
+        |source| StoreError::Folder { path: path.to_owned(), action: "reading its log files", source };
+    let cut = tail::cut_torn_tails(path).map_err(failed)?;
+    let cut = cut.map_err(|damaged| StoreError::Database {
+        path: path.to_owned(),
+        cause: format!("{} is damaged at byte {}", damaged.file, damaged.at),
+    })?;
+    for file in cut {
         tracing::warn!(folder = %path.display(), file, "a write that was never acknowledged ended torn; cut off");
     }
     Ok(())
@@ -91,7 +95,7 @@ impl Database {
             options.set_compression_type(DBCompressionType::None);
             ColumnFamilyDescriptor::new(family.name, options)
         });
-        mend_tails(path)?;
+        check_log_files(path)?;
         let opened = DB::open_cf_descriptors(&options(sizes), path, descriptors);
         let db = opened
             .map_err(|error| StoreError::Database { path: path.to_owned(), cause: error.to_string() })?;

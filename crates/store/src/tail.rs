@@ -1,22 +1,22 @@
-//! What a power cut may leave at the end of a RocksDB log file, and RocksDB would take for damage.
+//! What a power cut may leave at the end of a RocksDB log file, and RocksDB would take for damage; and the reverse.
 //!
 //! Its write-ahead logs and manifests are sequences of records. It accepts an end that is cut short. It refuses one whose
-//! length is on the disk and whose last sectors are not: the file then ends in zeros that were never written. Such an end
-//! is cut off here, back to the last record that is whole, before RocksDB opens the folder.
+//! length is on the disk and of whose last write some pages are not, although that is no damage; such an end is cut off
+//! here. And where a header in the middle is zeros it passes over the rest of the block without a word, although that is
+//! damage; such a file is refused here. Both happens before RocksDB opens the folder.
 //!
-//! Only this exact pattern is touched: the last record of the file has a wrong checksum, and from a sector bound within it
-//! up to the end of the file there is nothing but zeros. Nothing behind a whole record can be lost by it, and what was
-//! acknowledged is synced, so it does not end like that; where a disk zeroed a record that was acknowledged, the log is
-//! held against the high-water mark and the history against the snapshot, as after any other loss.
+//! An end is cut off only if a record is damaged by zeros up to the bound of a page or to the end of the file, as a page
+//! leaves them that was never written, and no record begins behind it. What was acknowledged was synced, so it does not
+//! end like that. Where a disk did this to a record that had been acknowledged, the log is held against the high-water
+//! mark and the history against the snapshot, as after any other loss.
 //!
 //! ```text
 //!  file    blocks of 32 KiB; a record does not cross a block, a longer one is split into fragments
 //!  record  checksum u32  length u16  type u8  content        type: 1 whole, 2 first, 3 middle, 4 last
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
 /// Blocks of a log file.
@@ -25,6 +25,10 @@ const BLOCK_BYTES: usize = 32 * 1024;
 const HEADER_BYTES: usize = 7;
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
+/// What a file system writes back whole or not at all.
+const PAGE_BYTES: usize = 4096;
+/// The largest write that can be torn: a group commit with room to spare. Damage farther from the end is damage.
+const TORN_BYTES: usize = 16 * 1024 * 1024;
 /// RocksDB rotates its checksums by this and adds that, so that a checksum of checksums is not special.
 const MASK_DELTA: u32 = 0xa282_ead8;
 
@@ -32,91 +36,123 @@ const WHOLE: u8 = 1;
 const FIRST: u8 = 2;
 const LAST: u8 = 4;
 
+/// A log file that is damaged elsewhere than at a torn end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its name.
+    pub file: String,
+    /// Where the damage begins.
+    pub at: usize,
+}
+
+/// What a log file looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// RocksDB reads it, as far as it goes.
+    Readable,
+    /// It is to be cut to this length.
+    Torn(usize),
+    /// A record here is damaged.
+    Damaged(usize),
+}
+
 /// Cuts off the torn ends of the log files in a database's folder. Returns the names of those that it changed.
-pub fn cut_torn_tails(folder: &Path) -> io::Result<Vec<String>> {
+pub fn cut_torn_tails(folder: &Path) -> io::Result<Result<Vec<String>, Damaged>> {
     let mut changed = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !is_log_file(&name) || !ends_in_zero(&entry.path())? {
+        if !(name.ends_with(".log") || name.starts_with("MANIFEST-")) {
             continue;
         }
-        if let Some(length) = torn_at(&fs::read(entry.path())?) {
-            let file = OpenOptions::new().write(true).open(entry.path())?;
-            file.set_len(length as u64)?;
-            file.sync_all()?;
-            changed.push(name);
+        match examine(&fs::read(entry.path())?) {
+            State::Readable => {}
+            State::Damaged(at) => return Ok(Err(Damaged { file: name, at })),
+            State::Torn(length) => {
+                let file = OpenOptions::new().write(true).open(entry.path())?;
+                file.set_len(length as u64)?;
+                file.sync_all()?;
+                changed.push(name);
+            }
         }
     }
-    Ok(changed)
+    Ok(Ok(changed))
 }
 
-fn is_log_file(name: &str) -> bool {
-    name.ends_with(".log") || name.starts_with("MANIFEST-")
-}
-
-/// Most files are whole and end otherwise; only the others are read.
-fn ends_in_zero(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::FileExt;
-
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut last = [1];
-    if length > 0 {
-        file.read_exact_at(&mut last, length - 1)?;
-    }
-    Ok(last == [0])
-}
-
-/// The length to cut a file to, if it ends in a record that was torn.
-fn torn_at(content: &[u8]) -> Option<usize> {
-    let written = content.len() - content.iter().rev().take_while(|byte| **byte == 0).count();
+fn examine(content: &[u8]) -> State {
     let mut at = 0;
     // Where the record begins of which fragments were read and the last was not.
     let mut begun = None;
-    while at < written {
+    while at < content.len() {
         let rest_of_block = BLOCK_BYTES - at % BLOCK_BYTES;
         if rest_of_block < HEADER_BYTES {
             at += rest_of_block;
             continue;
         }
-        match fragment(content, at) {
-            Some((range, kind)) => {
-                begun = match kind {
-                    WHOLE | LAST => None,
-                    FIRST => Some(at),
-                    _ => begun,
-                };
-                at = range.end;
-            }
-            None => return is_torn(content, at, written).then_some(begun.unwrap_or(at)),
-        }
+        let Some((end, kind)) = fragment(content, at) else {
+            return damaged(content, at, begun.unwrap_or(at));
+        };
+        begun = match kind {
+            WHOLE | LAST => None,
+            FIRST => Some(at),
+            _ => begun,
+        };
+        at = end;
     }
-    begun.filter(|_| written < content.len())
+    State::Readable
 }
 
-/// Whether the damaged fragment at an offset is the last thing in the file, and zeros from a sector bound within it on.
-fn is_torn(content: &[u8], at: usize, written: usize) -> bool {
-    let zeros_from = written.next_multiple_of(SECTOR_BYTES);
-    let end = match content.get(at..at + HEADER_BYTES) {
-        Some(header) if written > at + HEADER_BYTES => at + HEADER_BYTES + length_of(header),
-        // The tear goes through the header, so its length says nothing.
-        _ => content.len(),
-    };
-    written <= end && zeros_from < end.min(content.len())
+/// What the fragment at `at`, of a record that begins at `start`, is damaged by.
+fn damaged(content: &[u8], at: usize, start: usize) -> State {
+    let rest = &content[at..];
+    if rest.iter().all(|byte| *byte == 0) {
+        return if start == at { State::Readable } else { State::Torn(start) };
+    }
+    let ends_early = rest.len() < HEADER_BYTES || at + HEADER_BYTES + length_of(rest) > content.len();
+    if rest.len() <= TORN_BYTES && lacks_a_page(content, at) && !record_begins_behind(content, at) {
+        State::Torn(start)
+    } else if ends_early {
+        // The write was cut short; RocksDB passes over that by itself.
+        State::Readable
+    } else {
+        State::Damaged(at)
+    }
+}
+
+/// Whether somewhere from `at` on, beginning there or at a sector, there is nothing but zeros up to a page's bound.
+fn lacks_a_page(content: &[u8], at: usize) -> bool {
+    let mut page = at / PAGE_BYTES * PAGE_BYTES;
+    while page < content.len() {
+        let end = content.len().min(page + PAGE_BYTES);
+        let last_sector = at.max((end - 1) / SECTOR_BYTES * SECTOR_BYTES);
+        if content[last_sector..end].iter().all(|byte| *byte == 0) {
+            return true;
+        }
+        page += PAGE_BYTES;
+    }
+    false
+}
+
+/// Whether a whole record, or the first fragment of one, begins anywhere behind `at`.
+fn record_begins_behind(content: &[u8], at: usize) -> bool {
+    let begins = |at: usize| fragment(content, at).is_some_and(|(_, kind)| matches!(kind, WHOLE | FIRST));
+    (at + 1..content.len().saturating_sub(HEADER_BYTES)).any(begins)
 }
 
 fn length_of(header: &[u8]) -> usize {
     usize::from(u16::from_le_bytes([header[4], header[5]]))
 }
 
-/// The content of the fragment at an offset, and its type, if its checksum is right.
-fn fragment(content: &[u8], at: usize) -> Option<(Range<usize>, u8)> {
+/// The end of the fragment at an offset, and its type, if it lies in one block and its checksum is right.
+fn fragment(content: &[u8], at: usize) -> Option<(usize, u8)> {
     let header = content.get(at..at + HEADER_BYTES)?;
-    let range = at + HEADER_BYTES..at + HEADER_BYTES + length_of(header);
+    let end = at + HEADER_BYTES + length_of(header);
+    if header[6] == 0 || end > (at / BLOCK_BYTES + 1) * BLOCK_BYTES {
+        return None;
+    }
     let stored = u32::from_le_bytes([header[0], header[1], header[2], header[3]]).wrapping_sub(MASK_DELTA);
-    let computed = crc32c::crc32c(content.get(at + 6..range.end)?);
-    (computed == stored.rotate_left(15)).then_some((range, header[6]))
+    let computed = crc32c::crc32c(content.get(at + 6..end)?);
+    (computed == stored.rotate_left(15)).then_some((end, header[6]))
 }
 
 #[cfg(test)]
@@ -141,9 +177,9 @@ mod tests {
         let first = record(WHOLE, &[7; 300]);
         let both = [first.clone(), record(WHOLE, &[8; 1500])].concat();
         for bound in [512, 1024, 1536] {
-            assert_eq!(torn_at(&torn(both.clone(), bound)), Some(first.len()), "torn at {bound}");
+            assert_eq!(examine(&torn(both.clone(), bound)), State::Torn(first.len()), "torn at {bound}");
         }
-        assert_eq!(torn_at(&both), None, "what is whole stays");
+        assert_eq!(examine(&both), State::Readable, "what is whole stays");
     }
 
     #[test]
@@ -152,23 +188,45 @@ mod tests {
         let begin = record(FIRST, &vec![8; BLOCK_BYTES - first.len() - HEADER_BYTES]);
         let all = [first.clone(), begin, record(LAST, &[9; 2000])].concat();
         for bound in [512, BLOCK_BYTES, BLOCK_BYTES + 1024] {
-            assert_eq!(torn_at(&torn(all.clone(), bound)), Some(first.len()), "torn at {bound}");
+            assert_eq!(examine(&torn(all.clone(), bound)), State::Torn(first.len()), "torn at {bound}");
         }
     }
 
     #[test]
     fn whole_record_that_ends_in_zeros_stays() {
         let zeros = [record(WHOLE, &[7; 300]), record(WHOLE, &[0; 3000])].concat();
-        assert_eq!(torn_at(&zeros), None);
+        assert_eq!(examine(&zeros), State::Readable);
     }
 
     #[test]
-    fn damage_before_the_end_is_left_for_rocksdb_to_refuse() {
-        let mut content = [record(WHOLE, &[7; 300]), record(WHOLE, &[0; 3000])].concat();
-        content[100] ^= 1;
-        assert_eq!(torn_at(&content), None, "a whole record follows");
-        let mut content = [record(WHOLE, &[7; 300]), record(WHOLE, &[8; 900])].concat();
+    fn last_write_may_lack_any_of_its_pages() {
+        let first = record(WHOLE, &[7; 300]);
+        let all = [first.clone(), record(WHOLE, &[8; 20_000])].concat();
+        for lost in [0..4096, 4096..8192, 8192..16_384] {
+            let mut content = all.clone();
+            content[lost.start.max(first.len())..lost.end].fill(0);
+            assert_eq!(examine(&content), State::Torn(first.len()), "{lost:?}");
+        }
+        assert_eq!(examine(&all[..9000]), State::Readable, "what is cut short is RocksDB's to pass over");
+    }
+
+    #[test]
+    fn damage_with_a_record_behind_it_is_refused() {
+        let first = record(WHOLE, &[7; 300]);
+        let all = [first.clone(), record(WHOLE, &[8; 6000]), record(WHOLE, &[9; 50])].concat();
+        let mut flipped = all.clone();
+        flipped[700] ^= 1;
+        assert_eq!(examine(&flipped), State::Damaged(first.len()));
+        let mut zeroed = all.clone();
+        zeroed[first.len()..4096].fill(0);
+        assert_eq!(examine(&zeroed), State::Damaged(first.len()), "RocksDB would pass over both records");
+    }
+
+    #[test]
+    fn flipped_bit_of_the_last_record_is_no_tear() {
+        let first = record(WHOLE, &[7; 300]);
+        let mut content = [first.clone(), record(WHOLE, &[8; 900])].concat();
         content[700] ^= 1;
-        assert_eq!(torn_at(&content), None, "it does not end in zeros");
+        assert_eq!(examine(&content), State::Damaged(first.len()));
     }
 }

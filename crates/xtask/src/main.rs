@@ -27,9 +27,12 @@ usage: cargo xtask COMMAND
                   (--json: the summary once more, as JSON on the last line)
   test            set up, build, run every test, then tidy
   ci              test, and before it formatting and clippy
-  powercut [--seed S] [--steps N] [--every K]
+  powercut [--seed S] [--steps N] [--every K] [--ways two|all]
                   record a thousand steps of the store, cut the power at every write, sync and
                   rename, and reopen what each cut may leave
+  powercut damage N
+                  damage one file of a recorded store at a time, N times for each kind of damage,
+                  class of file and moment
   tidy            check the rules of the tree (sizes, forbidden text, crate arrows, crate sections)
   fix             format and apply clippy's suggestions (the only command that edits sources)
   setup           install what a build needs and build RocksDB once for this machine;

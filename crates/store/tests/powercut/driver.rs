@@ -39,12 +39,17 @@ pub fn live(dir: &Path, marks: &Path, seed: u64, steps: usize, from: usize) -> R
     runtime.block_on(async {
         let disk = Arc::new(RocksDisk::open_small(dir)?);
         let history: Arc<dyn History> = Arc::new(HistoryStore::open_small(dir)?);
-        let machine = Machine { tally: Arc::default(), history: history.clone() };
+        let failed = Arc::default();
+        let machine =
+            Machine { tally: Arc::default(), history: history.clone(), failed: Arc::clone(&failed) };
         let path = CommitPath::open(&config(), disk, history.clone(), machine).await?;
         let mut driver = Driver { path, history, marks, script, waiting: Vec::new() };
         let mut at = from;
         while driver.step(at).await.with_context(|| format!("step {at}"))? {
             at += 1;
+            if let Some(problem) = failed.lock().take() {
+                bail!("the history failed in step {at}: {problem}");
+            }
         }
         anyhow::Ok(())
     })?;
@@ -149,7 +154,7 @@ impl Driver {
 /// Another replica, in memory, with a snapshot of everything up to an entry.
 async fn donor(committed: &[EntryPlan], upto: Position) -> Result<CommitPath> {
     let history = Arc::new(MemoryHistory::new());
-    let machine = Machine { tally: Arc::default(), history: history.clone() };
+    let machine = Machine { tally: Arc::default(), history: history.clone(), failed: Arc::default() };
     let mut donor = CommitPath::open(&config(), Arc::new(MemoryDisk::new()), history, machine).await?;
     let entries: Vec<_> =
         committed.iter().take(upto.index as usize + 1).map(|plan| (plan.at, plan.payload())).collect();

@@ -43,6 +43,8 @@ impl Tally {
 pub struct Machine {
     pub tally: Arc<Mutex<Tally>>,
     pub history: Arc<dyn History>,
+    /// The first thing that went wrong with the history.
+    pub failed: Arc<Mutex<Option<String>>>,
 }
 
 /// How history is trimmed.
@@ -79,7 +81,9 @@ impl StateMachine for Machine {
         let mut tally = self.tally.lock();
         *tally = tally.with(&entry.payload);
         if let Some(row) = row_of(entry.revision) {
-            self.history.put(&[row], entry.revision, &keep()).expect("a history that fails ends the process");
+            if let Err(error) = self.history.put(&[row], entry.revision, &keep()) {
+                self.failed.lock().get_or_insert(error.to_string());
+            }
         }
         Bytes::new()
     }

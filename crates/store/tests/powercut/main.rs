@@ -8,6 +8,7 @@
 mod record;
 
 mod cuts;
+mod damage;
 mod driver;
 mod judge;
 mod machine;
@@ -25,6 +26,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// The sample's trace and how much of it is cut.
 const SAMPLE: (u64, usize, usize) = (1, 150, 4);
+/// Steps of the trace whose stores are damaged.
+const DAMAGED_STEPS: usize = 400;
+/// Reopenings at a time.
+const THREADS: usize = 2;
 /// Steps of the whole trace.
 const STEPS: usize = 1000;
 
@@ -34,9 +39,13 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["live", store, marks, seed, steps, from] => live(store, marks, [seed, steps, from]),
         ["cuts", rest @ ..] => all_cuts(rest),
+        ["damage", each] => each
+            .parse()
+            .context("how many of each kind is a number")
+            .and_then(|each| damaged(each, DAMAGED_STEPS)),
         // What the test runners ask and say.
         words if words.contains(&"--list") => {
-            println!("sampled_power_cuts_lose_nothing: test");
+            println!("sampled_power_cuts_and_damages: test");
             Ok(())
         }
         _ => sample(),
@@ -64,20 +73,47 @@ fn scratch() -> Result<tempfile::TempDir> {
 
 fn sample() -> Result<()> {
     let (seed, steps, every) = SAMPLE;
-    cut(seed, steps, cuts::Extent { every, all_survivals: false, threads: 2 })
+    cut(seed, steps, cuts::Extent { every, all_survivals: false, threads: THREADS })?;
+    damaged(1, steps)
+}
+
+/// So many damages of each kind for each class of file.
+fn damaged(each: usize, steps: usize) -> Result<()> {
+    let scratch = scratch()?;
+    let recording = recording::record(SAMPLE.0, steps, scratch.path())?;
+    let counts = damage::run(&recording, each, scratch.path())?;
+    let mut total = damage::Count::default();
+    for (class, count) in counts {
+        println!(
+            "{class:26} {:5} detected {:5} harmless {:5} undetected",
+            count.detected, count.harmless, count.undetected
+        );
+        total.detected += count.detected;
+        total.harmless += count.harmless;
+        total.undetected += count.undetected;
+    }
+    let all = total.detected + total.harmless + total.undetected;
+    println!(
+        "damages: {all}, {} detected, {} harmless, {} undetected",
+        total.detected, total.harmless, total.undetected
+    );
+    ensure!(total.detected > 0, "nothing was damaged");
+    ensure!(total.undetected == 0, "{} damages were not detected", total.undetected);
+    Ok(())
 }
 
 fn all_cuts(words: &[&str]) -> Result<()> {
-    let (mut seed, mut steps, mut every) = (1, STEPS, 1);
+    let (mut seed, mut steps, mut every, mut all_survivals) = (1, STEPS, 1, true);
     for pair in words.chunks(2) {
         match pair {
             ["--seed", value] => seed = value.parse().context("--seed is a number")?,
             ["--steps", value] => steps = value.parse().context("--steps is a number")?,
             ["--every", value] => every = value.parse().context("--every is a number")?,
-            _ => bail!("usage: cuts [--seed S] [--steps N] [--every K]"),
+            ["--ways", ways @ ("two" | "all")] => all_survivals = *ways == "all",
+            _ => bail!("usage: cuts [--seed S] [--steps N] [--every K] [--ways two|all]"),
         }
     }
-    cut(seed, steps, cuts::Extent { every, all_survivals: true, threads: 2 })
+    cut(seed, steps, cuts::Extent { every, all_survivals, threads: THREADS })
 }
 
 fn cut(seed: u64, steps: usize, extent: cuts::Extent) -> Result<()> {

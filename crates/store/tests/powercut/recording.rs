@@ -13,8 +13,6 @@ use crate::trace::{self, Call};
 pub struct Recording {
     pub script: Arc<Script>,
     pub calls: Vec<Call>,
-    /// The store as the last life left it.
-    pub store: PathBuf,
 }
 
 /// Records a script into a folder, which is empty.
@@ -43,7 +41,7 @@ pub fn record(seed: u64, steps: usize, dir: &Path) -> Result<Recording> {
     }
     let calls = trace::read(&trace, &store)?;
     ensure!(!calls.is_empty(), "nothing was recorded");
-    Ok(Recording { script, calls, store })
+    Ok(Recording { script, calls })
 }
 
 /// The shim is linked by nothing, so cargo does not build it for a test by itself.

@@ -66,11 +66,12 @@ pub fn open(dir: &Path) -> Outcome {
 async fn read_all(dir: &Path, failure: Arc<Mutex<Option<String>>>) -> Result<Found> {
     let mut config = driver::config();
     config.execution = Execution::Tasks;
-    config.fatal = FatalHandler::replaced_by(move |reason| *failure.lock() = Some(reason.to_owned()));
+    let told = failure.clone();
+    config.fatal = FatalHandler::replaced_by(move |reason| *told.lock() = Some(reason.to_owned()));
     let disk = Arc::new(RocksDisk::open_small(dir)?);
     let history: Arc<dyn History> = Arc::new(HistoryStore::open_small(dir)?);
     let tally = Arc::new(Mutex::new(Tally::default()));
-    let machine = Machine { tally: tally.clone(), history: history.clone() };
+    let machine = Machine { tally: tally.clone(), history: history.clone(), failed: failure.clone() };
     let path = CommitPath::open(&config, disk.clone(), history.clone(), machine).await?;
     let (marked_vote, marked_last) = read_mark(disk.as_ref())?;
     let entries = path.entries().await?.into_iter();
