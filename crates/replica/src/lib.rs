@@ -9,6 +9,8 @@
 //!                └──► peer (gRPC) ─► other masters      └─► snapshot (frozen view ► file) ─► purge
 //! ```
 
+#[cfg(feature = "testing")]
+mod commit_path;
 mod config;
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -29,6 +31,8 @@ mod snapshot;
 mod wire;
 mod worker;
 
+#[cfg(feature = "testing")]
+pub use commit_path::{Ballot, CommitPath, Pending, Position, read_mark};
 pub use config::{ENTRY_LIMIT_BYTES, ReplicaConfig, Timings};
 pub use disk::{Batch, Change, Disk, DiskError, DiskFile, Folder, Space, Visit};
 #[cfg(feature = "testing")]

@@ -32,6 +32,8 @@ use crate::worker::{self, Execution};
 use chain_state::ChainState;
 use writer::{LogWriter, Request, WriterHandle};
 
+#[cfg(feature = "testing")]
+pub use mark::{MarkError, read as marked};
 pub use meta::{DiskOwner, MetaError};
 pub use reader::LogReader;
 pub use recover::LogOpenError;

@@ -5,7 +5,7 @@
 mod compaction;
 mod errors;
 mod membership;
-mod open;
+pub(crate) mod open;
 mod propose;
 mod read;
 mod status;

@@ -9,7 +9,7 @@ use rocksdb::{
     ReadOptions, WriteBatch, WriteOptions,
 };
 
-use crate::StoreError;
+use crate::{StoreError, tail};
 
 /// A write-ahead log beyond this is flushed into tables: bounds the time to open after a crash.
 const WAL_LIMIT_BYTES: u64 = 128 * 1024 * 1024;
@@ -29,13 +29,27 @@ pub struct Family {
     pub write_buffer_bytes: usize,
 }
 
+/// How large buffers and write-ahead logs grow.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    divisor: u64,
+}
+
+impl Sizes {
+    /// As the constants say.
+    pub const PRODUCTION: Self = Self { divisor: 1 };
+    /// A write-ahead log of 256 KiB, and for every buffer the least that RocksDB allows (64 KiB).
+    #[cfg(feature = "testing")]
+    pub const SMALL: Self = Self { divisor: 512 };
+}
+
 /// An open database.
 pub struct Database {
     db: DB,
     path: PathBuf,
 }
 
-fn options() -> Options {
+fn options(sizes: Sizes) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -47,7 +61,7 @@ fn options() -> Options {
     // A recycled file could show old records behind the new tail.
     options.set_recycle_log_file_num(0);
     options.set_track_and_verify_wals_in_manifest(true);
-    options.set_max_total_wal_size(WAL_LIMIT_BYTES);
+    options.set_max_total_wal_size(WAL_LIMIT_BYTES / sizes.divisor);
     options.set_log_level(LogLevel::Warn);
     options.set_max_log_file_size(INFO_LOG_BYTES);
     options.set_keep_log_file_num(INFO_LOG_FILES);
@@ -57,16 +71,32 @@ fn options() -> Options {
     options
 }
 
+/// What a power cut tore off is no damage, and what RocksDB would pass over is; see `tail`.
+fn check_log_files(path: &Path) -> Result<(), StoreError> {
+    let failed =
+        |source| StoreError::Folder { path: path.to_owned(), action: "reading its log files", source };
+    let cut = tail::cut_torn_tails(path).map_err(failed)?;
+    let cut = cut.map_err(|damaged| StoreError::Database {
+        path: path.to_owned(),
+        cause: format!("{} is damaged at byte {}", damaged.file, damaged.at),
+    })?;
+    for file in cut {
+        tracing::warn!(folder = %path.display(), file, "a write that was never acknowledged ended torn; cut off");
+    }
+    Ok(())
+}
+
 impl Database {
     /// Opens or creates the database with these column families.
-    pub fn open(path: &Path, families: &[Family]) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, families: &[Family], sizes: Sizes) -> Result<Self, StoreError> {
         let descriptors = families.iter().map(|family| {
             let mut options = Options::default();
-            options.set_write_buffer_size(family.write_buffer_bytes);
+            options.set_write_buffer_size(family.write_buffer_bytes / sizes.divisor as usize);
             options.set_compression_type(DBCompressionType::None);
             ColumnFamilyDescriptor::new(family.name, options)
         });
-        let opened = DB::open_cf_descriptors(&options(), path, descriptors);
+        check_log_files(path)?;
+        let opened = DB::open_cf_descriptors(&options(sizes), path, descriptors);
         let db = opened
             .map_err(|error| StoreError::Database { path: path.to_owned(), cause: error.to_string() })?;
         Ok(Self { db, path: path.to_owned() })

@@ -8,7 +8,7 @@ use paceline_replica::{Batch, Change, Disk, DiskError, DiskFile, Folder, Space, 
 use rocksdb::WriteBatch;
 
 use crate::StoreError;
-use crate::database::{Database, Family};
+use crate::database::{Database, Family, Sizes};
 use crate::files::{self, PlainFile, disk_error};
 
 const LOG: Family = Family { name: "log", write_buffer_bytes: 32 * 1024 * 1024 };
@@ -28,13 +28,23 @@ pub struct RocksDisk {
 impl RocksDisk {
     /// Opens or creates the folder. Only one process can have it open.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_sized(dir, Sizes::PRODUCTION)
+    }
+
+    /// Like [`RocksDisk::open`], with buffers that fill after a few dozen entries.
+    #[cfg(feature = "testing")]
+    pub fn open_small(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_sized(dir, Sizes::SMALL)
+    }
+
+    fn open_sized(dir: &Path, sizes: Sizes) -> Result<Self, StoreError> {
         let snapshots = dir.join("snapshots");
         files::create_folder(dir)?;
         let lock = files::lock(dir, "lock")?;
         files::create_folder(&snapshots)?;
         let log = dir.join("log");
         files::create_folder(&log)?;
-        let database = Database::open(&log, &[DEFAULT, LOG, META])?;
+        let database = Database::open(&log, &[DEFAULT, LOG, META], sizes)?;
         Ok(Self { database, root: dir.to_owned(), snapshots, _lock: lock })
     }
 

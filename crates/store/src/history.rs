@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use rocksdb::WriteBatch;
 
 use crate::StoreError;
-use crate::database::{Database, Family};
+use crate::database::{Database, Family, Sizes};
 use crate::files;
 
 const ROWS: Family = Family { name: "rows", write_buffer_bytes: 8 * 1024 * 1024 };
@@ -50,10 +50,20 @@ struct Counters {
 impl HistoryStore {
     /// Opens or creates it. RocksDB's own lock keeps other processes out.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_sized(dir, Sizes::PRODUCTION)
+    }
+
+    /// Like [`HistoryStore::open`], with buffers that fill after a few dozen rows.
+    #[cfg(feature = "testing")]
+    pub fn open_small(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_sized(dir, Sizes::SMALL)
+    }
+
+    fn open_sized(dir: &Path, sizes: Sizes) -> Result<Self, StoreError> {
         let path = dir.join("history");
         files::create_folder(dir)?;
         files::create_folder(&path)?;
-        let database = Database::open(&path, &[DEFAULT, ROWS, NAMES, AGES, META])?;
+        let database = Database::open(&path, &[DEFAULT, ROWS, NAMES, AGES, META], sizes)?;
         let failed = |error: DiskError| StoreError::Database { path: path.clone(), cause: error.to_string() };
         check_format(&database).map_err(failed)?;
         let counters = read_counters(&database).map_err(failed)?;

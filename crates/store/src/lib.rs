@@ -15,6 +15,7 @@ mod database;
 mod disk;
 mod files;
 mod history;
+mod tail;
 
 pub use disk::RocksDisk;
 pub use history::HistoryStore;

@@ -8,6 +8,7 @@ mod checks;
 mod command;
 mod demo;
 mod parts;
+mod powercut;
 mod setup;
 mod sim;
 mod tidy;
@@ -29,6 +30,12 @@ usage: cargo xtask COMMAND
   ci              test, and before it formatting and clippy
   sim             run seeds of the simulation on all cores:
                   sim [cell|consensus] --seeds N [--first-seed S] | --budget 15m | --seed X
+  powercut [--seed S] [--steps N] [--every K] [--ways two|all]
+                  record a thousand steps of the store, cut the power at every write, sync and
+                  rename, and reopen what each cut may leave
+  powercut damage N
+                  damage one file of a recorded store at a time, N times for each kind of damage,
+                  class of file and moment
   tidy            check the rules of the tree (sizes, forbidden text, crate arrows, crate sections)
   fix             format and apply clippy's suggestions (the only command that edits sources)
   setup           install what a build needs and build RocksDB once for this machine;
@@ -54,6 +61,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["test"] => checks::test(&Workspace::locate()?),
         ["ci"] => checks::ci(&Workspace::locate()?),
         ["sim", words @ ..] => sim::run(&Workspace::locate()?, words),
+        ["powercut", options @ ..] => powercut::run(&Workspace::locate()?, options),
         ["tidy"] => tidy::run(&Workspace::locate()?),
         ["fix"] => checks::fix(&Workspace::locate()?),
         ["setup"] => setup::print_environment(&Workspace::locate()?),

@@ -54,6 +54,12 @@ pub enum MarkError {
     },
 }
 
+/// What the mark on a disk promises.
+#[cfg(feature = "testing")]
+pub fn read(disk: &dyn Disk) -> Result<Mark, MarkError> {
+    Ok(MarkFile::open(disk)?.1)
+}
+
 impl MarkFile {
     /// Opens or creates the file, and reads the newest valid slot.
     pub fn open(disk: &dyn Disk) -> Result<(Self, Mark), MarkError> {

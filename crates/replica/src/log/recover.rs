@@ -112,7 +112,7 @@ pub fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, LogOp
         let problem = "the high-water mark of the log is gone".into();
         return Err(LogOpenError::Mark { file: disk.describe(Folder::Root, MARK_FILE), problem });
     }
-    let (mark_file, mark) = MarkFile::open(disk).map_err(|error| match error {
+    let (mut mark_file, mark) = MarkFile::open(disk).map_err(|error| match error {
         MarkError::Disk(error) => LogOpenError::Disk(error),
         MarkError::Damaged { file } => {
             LogOpenError::Mark { file, problem: "neither of its two slots has a valid checksum".into() }
@@ -135,7 +135,19 @@ pub fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, LogOp
     let committed = meta::read_committed(disk).map_err(damaged)?;
     state.set_committed(committed.min(state.last()));
     check_mark(disk, &mark, vote, &state)?;
+    let mark = renew_mark(disk, &mut mark_file, mark, Mark { vote, last_log_id: state.last() })?;
     Ok(Recovered { state, mark: (mark_file, mark), identity })
+}
+
+/// A mark that lags, because it was not synced or its newest slot was damaged, promises again what the log has.
+fn renew_mark(disk: &dyn Disk, mark_file: &mut MarkFile, mark: Mark, found: Mark) -> Result<Mark, DiskError> {
+    if mark != found {
+        // What a process that was killed had only written is made durable before it is promised.
+        disk.sync()?;
+        mark_file.write(&found)?;
+        mark_file.sync()?;
+    }
+    Ok(found)
 }
 
 fn check_owner(disk: &dyn Disk, identity: Identity, who: &DiskOwner) -> Result<Identity, LogOpenError> {

@@ -159,6 +159,24 @@ async fn disk_that_lied_about_a_sync_is_noticed_at_the_next_opening() {
 }
 
 #[tokio::test]
+async fn mark_whose_newest_slot_was_damaged_protects_again_after_the_next_opening() {
+    use crate::disk::Folder;
+
+    let disk = filled(10).await;
+    let newest = |bytes: &[u8]| {
+        let sequence = |at: usize| u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
+        if sequence(0) > sequence(4096) { 0 } else { 4096 }
+    };
+    disk.tamper_file(Folder::Root, mark::FILE, |bytes| {
+        let at = newest(bytes);
+        bytes[at + 50] ^= 1;
+    });
+    open(&disk).unwrap();
+    disk.tamper(Space::Log, &frame::key(9), None);
+    assert!(matches!(refusal(&disk), LogOpenError::Regressed { .. }));
+}
+
+#[tokio::test]
 async fn missing_mark_of_a_used_log_is_refused() {
     use crate::disk::{Disk, Folder};
 

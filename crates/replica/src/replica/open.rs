@@ -96,7 +96,7 @@ impl Replica {
     }
 }
 
-async fn open_disk(
+pub(crate) async fn open_disk(
     config: &ReplicaConfig,
     disk: Arc<dyn Disk>,
     history: Arc<dyn History>,
@@ -118,7 +118,7 @@ async fn open_disk(
 }
 
 /// Brings the state machine to the last commit that this disk knows of.
-async fn recover(
+pub(crate) async fn recover(
     machine: &MachineHandle,
     snapshots: &SnapshotFolder,
     log: &LogView,
