@@ -29,7 +29,7 @@ pub(super) fn spec(spec: &JobSpec) -> proto::JobSpec {
         constraints: spec.constraints.iter().map(constraint).collect(),
         tolerations: spec.tolerations.iter().map(toleration).collect(),
         labels: pairs(&spec.labels),
-        simulate: spec.simulate.as_ref().map(simulate),
+        simulate: spec.simulate.as_ref().map(|block| Box::new(simulate(block))),
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn read_spec(spec: proto::JobSpec) -> Decoded<JobSpec> {
             .map(|toleration| Toleration { key: toleration.key, value: toleration.value })
             .collect(),
         labels: read_pairs(spec.labels),
-        simulate: spec.simulate.as_ref().map(read_simulate),
+        simulate: spec.simulate.as_deref().map(read_simulate),
     })
 }
 
