@@ -159,7 +159,7 @@ impl fmt::Debug for SimDisk {
 
 /// A life that begins without a crash before it follows one that was killed.
 impl Medium for SimDisk {
-    fn open(&self) -> Arc<dyn Disk> {
+    fn begin_life(&self) -> Arc<dyn Disk> {
         if !self.device.lock().closed {
             self.crash(CrashKind::Kill);
         }

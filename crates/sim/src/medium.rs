@@ -10,7 +10,7 @@ use crate::draw::Draw;
 /// The disk of one master, over all of its lives.
 pub trait Medium: Send + Sync {
     /// What the next life opens. Earlier openings are dead: what they still do must not reach it.
-    fn open(&self) -> Arc<dyn Disk>;
+    fn begin_life(&self) -> Arc<dyn Disk>;
     /// The machine loses its power: what was not synced is at the mercy of the draw.
     fn power_cut(&self, draw: &mut Draw);
 }
@@ -20,7 +20,7 @@ pub trait Medium: Send + Sync {
 pub struct PlainMedium(Mutex<MemoryDisk>);
 
 impl Medium for PlainMedium {
-    fn open(&self) -> Arc<dyn Disk> {
+    fn begin_life(&self) -> Arc<dyn Disk> {
         Arc::new(self.0.lock().clone())
     }
 
@@ -44,7 +44,7 @@ struct Lying {
 }
 
 impl Medium for LyingMedium {
-    fn open(&self) -> Arc<dyn Disk> {
+    fn begin_life(&self) -> Arc<dyn Disk> {
         let mut lying = self.0.lock();
         lying.found = lying.disk.after_crash(usize::MAX);
         Arc::new(lying.disk.clone())

@@ -30,7 +30,7 @@ pub(super) fn spec(spec: &JobSpec) -> proto::JobSpec {
         tolerations: spec.tolerations.iter().map(toleration).collect(),
         labels: pairs(&spec.labels),
         replace_after: replace_after(spec.replace_after_ms),
-        simulate: spec.simulate.as_ref().map(simulate),
+        simulate: spec.simulate.as_ref().map(|block| Box::new(simulate(block))),
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn read_spec(spec: proto::JobSpec) -> Decoded<JobSpec> {
             .collect(),
         labels: read_pairs(spec.labels),
         replace_after_ms: spec.replace_after.map_or(Some(REPLACE_AFTER_MS_DEFAULT), |after| after.ms),
-        simulate: spec.simulate.as_ref().map(read_simulate),
+        simulate: spec.simulate.as_deref().map(read_simulate),
     })
 }
 

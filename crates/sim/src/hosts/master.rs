@@ -61,7 +61,7 @@ impl MasterSeat {
         let party = self.lives.begin(self.identity.clone());
         let surroundings = Surroundings { execution: Execution::Tasks, fatal: party.power.fatal_handler() };
         let parts = MasterParts {
-            disk: self.medium.open(),
+            disk: self.medium.begin_life(),
             history: Arc::new(self.history.clone()),
             api_listener: SimListener::bind(API_PORT, party.clone(), Plane::Cell).await?,
             peer_listener: SimListener::bind(PEER_PORT, party.clone(), Plane::Peers).await?,
