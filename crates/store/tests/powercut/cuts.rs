@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::judge::judge;
 use crate::machine::hash_of;
+use crate::record::Kind;
 use crate::recording::Recording;
 use crate::reopen::{self, Outcome};
 use crate::trace::{Progress, Replay};
@@ -31,6 +32,8 @@ pub struct Extent {
     /// All ways in which a cut can turn out, or two of them.
     pub all_survivals: bool,
     pub threads: usize,
+    /// Whether a sync makes anything durable. The canary says no: then the judge must find what is lost.
+    pub syncs_work: bool,
 }
 
 /// What came of it.
@@ -64,8 +67,9 @@ pub fn run(recording: &Recording, extent: Extent, scratch: &Path) -> Result<Repo
     let (cuts, queue) = sync_channel(QUEUE);
     let queue = Mutex::new(queue);
     std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..extent.threads).map(|_| scope.spawn(|| work(recording, &queue, &shared, scratch))).collect();
+        let workers: Vec<_> = (0..extent.threads)
+            .map(|_| scope.spawn(|| work(recording, extent, &queue, &shared, scratch)))
+            .collect();
         let made = produce(recording, extent, &cuts, &shared);
         drop(cuts);
         for worker in workers {
@@ -81,6 +85,9 @@ pub fn run(recording: &Recording, extent: Extent, scratch: &Path) -> Result<Repo
 fn produce(recording: &Recording, extent: Extent, cuts: &SyncSender<Cut>, shared: &Shared) -> Result<()> {
     let mut replay = Replay::default();
     for (call, of) in recording.calls.iter().enumerate() {
+        if of.kind == Kind::Sync && !extent.syncs_work {
+            continue;
+        }
         let boundary = replay.take(of)?;
         if !boundary {
             continue;
@@ -126,7 +133,13 @@ fn survivals(volume: &Volume, call: u64, all: bool) -> Vec<Survival> {
     }
 }
 
-fn work(recording: &Recording, queue: &Mutex<Receiver<Cut>>, shared: &Shared, scratch: &Path) -> Result<()> {
+fn work(
+    recording: &Recording,
+    extent: Extent,
+    queue: &Mutex<Receiver<Cut>>,
+    shared: &Shared,
+    scratch: &Path,
+) -> Result<()> {
     loop {
         let Ok(cut) = queue.lock().recv() else { return Ok(()) };
         let hash = hash_of(&cut.tree);
@@ -150,7 +163,7 @@ fn work(recording: &Recording, queue: &Mutex<Receiver<Cut>>, shared: &Shared, sc
         let mut report = shared.report.lock();
         report.cuts += 1;
         if let Err(problem) = verdict {
-            if report.failures.len() < TOLD {
+            if report.failures.len() < TOLD && extent.syncs_work {
                 eprintln!("cut after call {} ({:?}), {:?}: {problem}", cut.call, cut.survival, cut.progress);
             }
             report.failures.push(format!("call {} {:?}: {problem}", cut.call, cut.survival));

@@ -80,10 +80,10 @@ impl StateMachine for Machine {
     fn apply(&mut self, entry: CommittedEntry) -> Bytes {
         let mut tally = self.tally.lock();
         *tally = tally.with(&entry.payload);
-        if let Some(row) = row_of(entry.revision) {
-            if let Err(error) = self.history.put(&[row], entry.revision, &keep()) {
-                self.failed.lock().get_or_insert(error.to_string());
-            }
+        if let Some(row) = row_of(entry.revision)
+            && let Err(error) = self.history.put(&[row], entry.revision, &keep())
+        {
+            self.failed.lock().get_or_insert(error.to_string());
         }
         Bytes::new()
     }

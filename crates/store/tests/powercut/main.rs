@@ -28,6 +28,8 @@ use anyhow::{Context, Result, bail, ensure};
 const SAMPLE: (u64, usize, usize) = (1, 150, 4);
 /// Steps of the trace whose stores are damaged.
 const DAMAGED_STEPS: usize = 400;
+/// Steps of the canary's trace.
+const CANARY_STEPS: usize = 60;
 /// Reopenings at a time.
 const THREADS: usize = 2;
 /// Steps of the whole trace.
@@ -73,8 +75,20 @@ fn scratch() -> Result<tempfile::TempDir> {
 
 fn sample() -> Result<()> {
     let (seed, steps, every) = SAMPLE;
-    cut(seed, steps, cuts::Extent { every, all_survivals: false, threads: THREADS })?;
+    cut(seed, steps, cuts::Extent { every, all_survivals: false, threads: THREADS, syncs_work: true })?;
+    canary()?;
     damaged(1, steps)
+}
+
+/// A disk on which syncs do nothing must be found out, or the judge sees nothing.
+fn canary() -> Result<()> {
+    let scratch = scratch()?;
+    let recording = recording::record(SAMPLE.0, CANARY_STEPS, scratch.path())?;
+    let extent = cuts::Extent { every: 20, all_survivals: false, threads: THREADS, syncs_work: false };
+    let report = cuts::run(&recording, extent, scratch.path())?;
+    println!("canary: {} of {} cuts without syncs were found out", report.failures.len(), report.cuts);
+    ensure!(report.failures.len() * 4 > report.cuts, "cuts of a disk that never syncs passed");
+    Ok(())
 }
 
 /// So many damages of each kind for each class of file.
@@ -113,7 +127,7 @@ fn all_cuts(words: &[&str]) -> Result<()> {
             _ => bail!("usage: cuts [--seed S] [--steps N] [--every K] [--ways two|all]"),
         }
     }
-    cut(seed, steps, cuts::Extent { every, all_survivals, threads: THREADS })
+    cut(seed, steps, cuts::Extent { every, all_survivals, threads: THREADS, syncs_work: true })
 }
 
 fn cut(seed: u64, steps: usize, extent: cuts::Extent) -> Result<()> {
