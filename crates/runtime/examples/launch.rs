@@ -111,6 +111,8 @@ fn launch(task: u32) -> Launch {
         cpu_limit_milli: None,
         time_limit_ms: None,
         grace_ms: 1_000,
+        at_most_one: false,
+        script: None,
     }
 }
 

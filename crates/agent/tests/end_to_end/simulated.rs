@@ -72,7 +72,7 @@ async fn scripted_tasks_end_as_everybody_could_have_said() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pretended_tasks_outlive_their_agent_and_are_stopped_by_the_next() {
     let (mut rig, node, clock) = virtual_node();
-    let (mut shard, agent, mut session) = rig.joined().await;
+    let (mut shard, agent, session) = rig.joined().await;
     let block = Simulate::lasting(3_600_000);
     session.send(AgentOrder::Orders(orders(block))).await;
     eventually("all live", || node.take_lives().alive.len() == TASKS as usize).await;

@@ -47,6 +47,7 @@ fn process() -> ProcessIdentity {
 fn orders() {
     let smallest = Order {
         attempt: "42-0.7.1".to_owned(),
+        folder: "42-0.7.1".to_owned(),
         boot: "6f1e".to_owned(),
         run: vec!["/bin/sh".to_owned(), "-c".to_owned(), "echo 'a\nb' \\ c".to_owned()],
         env: vec![("A".to_owned(), "x=y".to_owned())],
@@ -72,8 +73,13 @@ fn orders() {
 
 #[test]
 fn intents() {
-    let held = Intent { attempt: "42-0.7.1".to_owned(), holder: Some(process()), control: Some(3) };
-    target(&[Intent { holder: None, control: None, ..held.clone() }, held]);
+    let held = Intent {
+        attempt: "42-0.7.1".to_owned(),
+        holder: Some(process()),
+        control: Some(3),
+        uid: Some(65_534),
+    };
+    target(&[Intent { holder: None, control: None, uid: None, ..held.clone() }, held]);
 }
 
 #[test]
