@@ -21,7 +21,8 @@ pub use roles::{
 /// Options that mean something only where a cell is asked.
 const CLIENT_ONLY: [&str; 4] = ["cell", "timeout", "from", "stale"];
 /// What asks no cell; `shard` does where it is followed by a verb.
-const NO_CLIENTS: [&str; 5] = ["dev", "master", "shard", "agent", "ca"];
+const NO_CLIENTS: [&str; 5] = ["dev", "master", SHARD, "agent", "ca"];
+const SHARD: &str = "shard";
 
 /// Paceline: the control plane of a datacenter cell.
 #[derive(Debug, Parser)]
@@ -91,14 +92,17 @@ fn grammar() -> clap::Command {
     let mut grammar = Cli::command();
     // Hands the options of the whole line down, each command its own.
     grammar.build();
-    NO_CLIENTS.iter().fold(grammar, |grammar, name| {
-        grammar.mut_subcommand(name, |command| {
-            command.mut_args(|arg| {
-                let hidden = arg.is_hide_set() || CLIENT_ONLY.contains(&arg.get_id().as_str());
-                arg.hide(hidden)
-            })
-        })
-    })
+    NO_CLIENTS.iter().fold(grammar, |grammar, name| grammar.mut_subcommand(name, without_asking))
+}
+
+/// A command and its verbs without the options; verbs that ask a cell by themselves keep theirs.
+fn without_asking(command: clap::Command) -> clap::Command {
+    let asks = command.get_name() == SHARD;
+    let command = command.mut_args(|arg| {
+        let hidden = arg.is_hide_set() || CLIENT_ONLY.contains(&arg.get_id().as_str());
+        arg.hide(hidden)
+    });
+    if asks { command } else { command.mut_subcommands(without_asking) }
 }
 
 /// Reads `NAME=VALUE`.

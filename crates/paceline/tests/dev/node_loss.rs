@@ -39,7 +39,8 @@ fn tasks_of_a_node_that_vanished_run_elsewhere_and_end_there_when_it_is_back() {
     let mut dev = Dev::start(&["--masters", "1", "--agents", "3"]);
     dev.until_up(3);
     let dir = dev.dir().to_owned();
-    said(&dir, &["cell", "config", "heartbeat_ms=500", "detection_ms=2000"]);
+    // Long enough that an agent on a busy machine is not taken for a dead one.
+    said(&dir, &["cell", "config", "heartbeat_ms=1000", "detection_ms=10000"]);
     let go = dir.join("go");
     let go = go.to_str().expect("UTF-8");
     let file = dir.join("wait.yaml");

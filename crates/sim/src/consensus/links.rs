@@ -19,10 +19,11 @@ struct Fuse {
 }
 
 type Ends = (String, String);
+type Fuses = Vec<Weak<Mutex<Fuse>>>;
 
 /// All connections between hosts, by (dialler, dialled).
 #[derive(Clone, Default)]
-pub struct Links(Arc<Mutex<BTreeMap<Ends, Vec<Weak<Mutex<Fuse>>>>>>);
+pub struct Links(Arc<Mutex<BTreeMap<Ends, Fuses>>>);
 
 impl Links {
     /// Breaks every connection between two hosts; returns how many there were.

@@ -14,21 +14,40 @@ use crate::leader::FrameStream;
 pub(super) fn frames(
     status: watch::Receiver<ReplicaStatus>,
 ) -> impl Stream<Item = MasterFrame> + Send + 'static {
-    let lists = stream::unfold((status, None), |(mut status, told)| async move {
+    let lists = stream::unfold((status, Told::default()), |(mut status, mut told)| async move {
         loop {
-            // The status moves with every commit: mostly the members are compared, and nothing else is done.
-            let members = {
-                let now = status.borrow_and_update();
-                (told.as_ref() != Some(&now.members)).then(|| now.members.clone())
-            };
-            // Before anything is known there is nothing to say.
-            if let Some(members) = members.filter(|members| !members.is_empty()) {
-                return Some((list(&members), (status, Some(members))));
+            let news = told.news(&status.borrow_and_update().members);
+            if let Some(list) = news {
+                return Some((list, (status, told)));
             }
             status.changed().await.ok()?;
         }
     });
     lists.map(|masters| MasterFrame { messages: Vec::new(), masters: Some(masters) })
+}
+
+/// What a shard knows of the masters.
+#[derive(Default)]
+struct Told {
+    seen: Vec<Member>,
+    list: MasterList,
+}
+
+impl Told {
+    /// The list, where it is another one now. Before anything is known there is nothing to say.
+    fn news(&mut self, members: &[Member]) -> Option<MasterList> {
+        // The status moves with every commit: mostly the members are compared, and nothing else is done.
+        if self.seen == members {
+            return None;
+        }
+        self.seen = members.to_vec();
+        let list = list(members);
+        if list == self.list {
+            return None;
+        }
+        self.list.clone_from(&list);
+        Some(list)
+    }
 }
 
 /// Both, until the hub's end.
