@@ -12,6 +12,7 @@ use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::folder::Storage;
 use crate::link::{Link, LinkEvent};
+use crate::report_pace::ReportPace;
 use crate::table::{Action, AgentTable, Decision, REPORT_ATTEMPTS_MAX};
 use crate::work::{Done, Work};
 
@@ -38,7 +39,7 @@ pub(crate) struct Agent<S> {
     link: Link,
     work: Work,
     capabilities: Vec<String>,
-    flush_at: Option<Instant>,
+    pace: ReportPace,
     sweep_at: Instant,
     certificate_at: Instant,
     linked: Check,
@@ -57,7 +58,9 @@ impl<S: Storage> Agent<S> {
         capabilities: Vec<String>,
     ) -> Self {
         let linked = config.health.check(Probe::Ready, "link");
+        let pace = ReportPace::new(&config.timings);
         Self {
+            pace,
             config,
             credentials,
             storage,
@@ -66,7 +69,6 @@ impl<S: Storage> Agent<S> {
             work,
             capabilities,
             certificate_at: Instant::now(),
-            flush_at: None,
             sweep_at: Instant::now(),
             linked,
             lost: String::new(),
@@ -95,7 +97,7 @@ impl<S: Storage> Agent<S> {
 
     async fn next(&mut self) -> Event {
         let flush = async {
-            match self.flush_at {
+            match self.pace.due() {
                 Some(at) => sleep_until(at).await,
                 None => std::future::pending().await,
             }
@@ -163,7 +165,7 @@ impl<S: Storage> Agent<S> {
         self.linked.fail(cause);
         self.config.metrics.link.sessions.set(0);
         self.table.on_session();
-        self.flush_at = None;
+        self.pace.flushed();
     }
 
     fn on_order(&mut self, order: AgentOrder) -> Result<(), AgentError> {
@@ -236,25 +238,24 @@ impl<S: Storage> Agent<S> {
         Ok(())
     }
 
-    /// A report goes out when it is full, or a little after the first change that it carries.
+    /// A report goes out when it is full, or a little after the first change that it carries, and not at once after
+    /// another one.
     fn plan_flush(&mut self) {
         if self.table.unreported() >= REPORT_ATTEMPTS_MAX && self.link.has_room() {
             self.send_reports();
         }
-        self.flush_at = match self.table.unreported() {
-            0 => None,
-            _ => self.flush_at.or_else(|| Some(after(self.config.timings.flush_ms))),
-        };
+        self.pace.plan(self.table.unreported(), Instant::now());
     }
 
     /// Sends what is due, as far as the link has room; the rest stays in the table until the next flush.
     fn send_reports(&mut self) {
-        self.flush_at = None;
+        self.pace.flushed();
         while self.link.has_room()
             && let Some(report) = self.table.next_report()
         {
             self.config.metrics.link.messages.of(Direction::Sent).inc();
             self.link.send(AgentMessage::Report(report));
+            self.pace.sent(Instant::now());
         }
     }
 

@@ -87,9 +87,13 @@ pub enum Workers {
 /// Periods in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timings {
-    /// A change waits this long for others before it is reported: long enough to batch the ends of a
-    /// thousand short tasks a second, far below what a person or a scheduler would notice.
+    /// A change waits this long for others before it is reported, far below what a person or a scheduler would
+    /// notice.
     pub flush_ms: u64,
+    /// Reports are at least this long apart: a lone change is told at once, and of a thousand ends a second each
+    /// report has dozens. Every report is a message to the leader, a part of an entry on every master's disk and
+    /// a sync on this one.
+    pub report_every_ms: u64,
     /// How often attempts are looked at of which no news came, and stops repeated that failed. News come
     /// promptly; this only finds what was lost.
     pub sweep_ms: u64,
@@ -116,6 +120,7 @@ impl Default for Timings {
     fn default() -> Self {
         Self {
             flush_ms: 5,
+            report_every_ms: 100,
             sweep_ms: 5_000,
             backoff_min_ms: 100,
             backoff_absent_max_ms: 2_000,

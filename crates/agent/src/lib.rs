@@ -26,6 +26,7 @@ mod jitter;
 mod link;
 mod logs;
 mod process;
+mod report_pace;
 mod run;
 mod simulated;
 mod trouble;
