@@ -71,7 +71,8 @@ impl Runtime for ProcessRuntime {
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
-        self.shared.launch(launch)
+        // What a failed one leaves lies in the trash.
+        self.shared.launch(launch).inspect_err(|_| self.janitor.wake())
     }
 
     fn stop(&self, attempt: &AttemptId, grace_ms: u64) -> Result<(), StopError> {

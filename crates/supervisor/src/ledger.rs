@@ -9,8 +9,8 @@
 //! `intent` passes over what is not finished behind it.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::folder::{Record, publish_open};
@@ -39,6 +39,20 @@ impl Ledger {
         }
         let whole_bytes = intent.encode().len() as u64;
         Ok(Some(Self { folder: folder.to_owned(), file, whole_bytes }))
+    }
+
+    /// Whether ours is the file that others find in this folder. It is not once the folder was moved away while we
+    /// went there: then the attempt is not ours, whatever we have taken.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn is_found_in(&self, folder: &Path) -> io::Result<bool> {
+        let found = match fs::metadata(folder.join(Intent::NAME)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            found => found?,
+        };
+        let own = self.file.metadata()?;
+        Ok((found.dev(), found.ino()) == (own.dev(), own.ino()))
     }
 
     /// Adds a record. What a try that failed wrote is written over by the next one.
@@ -110,6 +124,21 @@ mod tests {
         assert!(!folder.join(Intent::NAME).exists(), "the name is free again, and the end stands");
         assert_eq!(read::<Ended>(&folder).unwrap(), Some(ended("")));
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn who_took_an_attempt_in_a_folder_that_was_moved_away_learns_that_it_is_not_theirs() {
+        let (folder, trash) = (scratch("ledger-moved"), scratch("ledger-trash").join("moved"));
+        let late = Ledger::take(&folder, &intent()).unwrap().unwrap();
+        assert!(late.is_found_in(&folder).unwrap());
+        fs::rename(&folder, &trash).unwrap();
+        assert!(!late.is_found_in(&folder).unwrap(), "there is nothing");
+        fs::create_dir(&folder).unwrap();
+        let next = Ledger::take(&folder, &intent()).unwrap().unwrap();
+        assert!(!late.is_found_in(&folder).unwrap(), "what is there is the next one's");
+        assert!(next.is_found_in(&folder).unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+        fs::remove_dir_all(trash.parent().unwrap()).unwrap();
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use folder::{
     replace,
 };
 pub use ledger::Ledger;
-pub use process::{ProcessIdentity, ProcessStat, boot_id};
+pub use process::{ProcessIdentity, ProcessStat, boot_id, is_gone};
 pub use record::ended::{Cause, Ended, Outcome};
 pub use record::intent::Intent;
 pub use record::lease::Lease;

@@ -34,11 +34,10 @@ impl ProcessIdentity {
         Ok(Self { pid, start_ticks, boot: boot.to_owned() })
     }
 
-    /// Whether it still runs, given the boot id of now. A zombie does not run.
+    /// Whether it still runs, given the boot id of now. A zombie does not run; one that cannot be looked at does.
     #[must_use]
     pub fn is_alive(&self, boot: &str) -> bool {
-        self.boot == boot
-            && ProcessStat::of(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.dead)
+        self.boot == boot && ProcessStat::is_alive(self.pid, self.start_ticks)
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
@@ -56,6 +55,9 @@ impl ProcessIdentity {
 
 /// More than the kernel ever writes there, in one piece.
 const STAT_BYTES: usize = 1024;
+
+/// What a read says when the process went after its file was opened.
+const ESRCH: i32 = 3;
 
 /// The parts of `/proc/PID/stat` that tell processes apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,20 @@ impl ProcessStat {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unexpected form of /proc/PID/stat"))
     }
 
+    /// Whether the process of this id and start runs. Who cannot look, because there is no file left to open or no
+    /// memory, knows nothing: then it counts as running, for whoever is called dead is buried.
+    #[must_use]
+    pub fn is_alive(pid: u32, start_ticks: u64) -> bool {
+        Self::says_alive(&Self::of(pid), start_ticks)
+    }
+
+    fn says_alive(found: &io::Result<Self>, start_ticks: u64) -> bool {
+        match found {
+            Ok(stat) => stat.start_ticks == start_ticks && !stat.dead,
+            Err(error) => !is_gone(error),
+        }
+    }
+
     /// The name in parentheses may hold anything, parentheses too: fields count from the last one.
     fn parse(text: &str) -> Option<Self> {
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -92,6 +108,12 @@ impl ProcessStat {
         let start_ticks = fields.nth(15)?.parse().ok()?;
         Some(Self { dead, parent, session, start_ticks })
     }
+}
+
+/// Whether an error of [`ProcessStat::of`] says that there is no such process. It may go while it is looked at.
+#[must_use]
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
 }
 
 /// The kernel's id of this boot.
@@ -105,6 +127,11 @@ pub fn boot_id() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ENOENT: i32 = 2;
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
@@ -120,5 +147,16 @@ mod tests {
         assert!(own.is_alive(&boot));
         assert!(!own.is_alive("another boot"));
         assert!(!ProcessIdentity { start_ticks: own.start_ticks + 1, ..own }.is_alive(&boot));
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_looked_at_is_not_called_dead() {
+        let found = |errno: i32| Err(io::Error::from_raw_os_error(errno));
+        for (errno, alive) in
+            [(EMFILE, true), (ENFILE, true), (ENOMEM, true), (ESRCH, false), (ENOENT, false)]
+        {
+            assert_eq!(ProcessStat::says_alive(&found(errno), 7), alive, "error {errno}");
+        }
+        assert!(!ProcessStat::is_alive(u32::MAX, 7), "there is none");
     }
 }

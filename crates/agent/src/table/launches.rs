@@ -43,7 +43,9 @@ impl AgentTable {
         let Some(record) = self.records.get_mut(&attempt) else { return decision };
         record.in_runtime = true;
         match (record.phase, seen) {
-            (Phase::Ended(_), _) | (Phase::Started { .. }, Seen::Starting) => {}
+            // While a launch is under way only its answer says that it starts: a try that fails leaves nothing, and
+            // what was told to it is lost.
+            (Phase::Ended(_), _) | (Phase::Launching | Phase::Started { .. }, Seen::Starting) => {}
             (_, Seen::Ended(end)) => {
                 self.end(attempt, end, &mut decision);
                 self.launch_ready(&mut decision);

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use paceline_supervisor::{
-    Cause, Ended, FAILURE_NOTE, Intent, Ledger, Outcome, ProcessIdentity, ProcessStat, cgroup, publish,
+    Cause, Ended, FAILURE_NOTE, Intent, Ledger, Outcome, ProcessIdentity, ProcessStat, cgroup, is_gone,
+    publish, read,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -79,7 +80,10 @@ fn is_stray(pid: u32, holder: &ProcessIdentity, folder: &Path) -> bool {
     // A session is named after its leader. While anything is in it the kernel gives its id to nobody else;
     // so if another process has that id, the session is a stranger's.
     let leader = ProcessStat::of(holder.pid);
-    let ours = leader.map_or(true, |leader| leader.start_ticks == holder.start_ticks);
+    let ours = match leader {
+        Ok(leader) => leader.start_ticks == holder.start_ticks,
+        Err(error) => is_gone(&error),
+    };
     let in_session = stat.session == holder.pid && ours;
     in_session || has_environment_of(pid, folder)
 }
@@ -154,7 +158,38 @@ pub fn take(folder: &Path, attempt: &str) -> std::io::Result<bool> {
     Ledger::take(folder, &intent).map(|ledger| ledger.is_some())
 }
 
+/// Takes an attempt of which no supervisor was seen. False: one has come since and taken it, which is to be seen.
+pub fn take_unheld(folder: &Path, attempt: &str) -> std::io::Result<bool> {
+    if take(folder, attempt)? {
+        return Ok(true);
+    }
+    let intent = read::<Intent>(folder).map_err(std::io::Error::other)?;
+    Ok(intent.is_some_and(|intent| intent.holder.is_none()))
+}
+
 fn now_unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_a_supervisor_took_after_the_look_is_not_ours_to_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let holder = ProcessIdentity::own("this boot").unwrap();
+        let intent = Intent { attempt: "42-0.7.1".into(), holder: Some(holder), control: Some(3), uid: None };
+        assert!(Ledger::take(folder.path(), &intent).unwrap().is_some());
+        assert!(!take_unheld(folder.path(), "42-0.7.1").unwrap());
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_holds_is_taken_and_stays_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            assert!(take_unheld(folder.path(), "42-0.7.1").unwrap());
+        }
+    }
 }

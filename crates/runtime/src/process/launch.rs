@@ -1,12 +1,13 @@
 //! Starting an attempt: its folder, its order, its supervisor.
 
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use paceline_supervisor::nursery::{Answer, ORDER_BYTES_MAX, frame};
-use paceline_supervisor::{Order, UserIds};
+use paceline_supervisor::{Intent, Order, UserIds, read};
+use paceline_types::AttemptId;
 
 use crate::errors::LaunchError;
 use crate::process::bury;
@@ -29,7 +30,6 @@ impl Shared {
         }
         let started = self.start(launch, &folder);
         if started.is_err() {
-            _ = fs::remove_dir_all(&folder);
             self.task_uids.give_back(&attempt);
             self.table.remove(&attempt);
         }
@@ -53,16 +53,38 @@ impl Shared {
     fn start(&self, launch: &Launch, folder: &Path) -> Result<(), LaunchError> {
         let attempt = launch.attempt;
         let failed = |path: &Path, source| LaunchError::Write { attempt, path: path.to_owned(), source };
-        let name = attempt.to_string();
         let user = self.user(launch)?;
         if !user.as_ref().is_ok_and(|user| self.spares.take(*user, folder)) {
             DirBuilder::new().mode(ATTEMPT_FOLDER_MODE).create(folder).map_err(|e| failed(folder, e))?;
         }
+        self.start_in(launch, folder, user).inspect_err(|_| self.discard(&attempt, folder))
+    }
+
+    /// Takes the folder of a try that failed away as it is. To empty it here would free the name of the intent under
+    /// a supervisor that comes late; from the trash it finds no way to start.
+    fn discard(&self, attempt: &AttemptId, folder: &Path) {
+        match fs::rename(folder, self.layout.new_trash(attempt)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(%attempt, %error, "the folder of a launch that failed cannot be moved away");
+            }
+            _ => {}
+        }
+    }
+
+    fn start_in(
+        &self,
+        launch: &Launch,
+        folder: &Path,
+        user: Result<Option<UserIds>, String>,
+    ) -> Result<(), LaunchError> {
+        let attempt = launch.attempt;
+        let name = attempt.to_string();
         match user.and_then(|user| framed(&self.order(launch, folder, user)?)) {
             Ok(frame) => self.hand_over(launch, folder, &name, &frame),
             Err(message) => {
                 let refused = bury::refuse(folder, &name, &message);
-                let exit: Exit = sight::translate(&refused.map_err(|e| failed(folder, e))?);
+                let failed = |source| LaunchError::Write { attempt, path: folder.to_owned(), source };
+                let exit: Exit = sight::translate(&refused.map_err(failed)?);
                 self.table.ended(&attempt, &exit);
                 Ok(())
             }
@@ -74,21 +96,33 @@ impl Shared {
     fn hand_over(&self, launch: &Launch, folder: &Path, name: &str, frame: &[u8]) -> Result<(), LaunchError> {
         let supervisor = match self.nursery.start(name, frame) {
             Ok(Answer::Taken { pid, start_ticks }) => Supervisor::Held(Holder { pid, start_ticks }),
-            Ok(Answer::Theirs | Answer::Failed(_)) => Supervisor::Unheard,
-            Err(error) => match bury::take(folder, name) {
-                Ok(true) => {
-                    let (attempt, supervisor) = (launch.attempt, self.nursery.program().clone());
-                    let source = match error {
-                        NurseryError::Failed(message) => io::Error::other(message),
-                        NurseryError::Unknown(source) => source,
-                    };
-                    return Err(LaunchError::Spawn { attempt, supervisor, source });
-                }
-                Ok(false) | Err(_) => Supervisor::Unheard,
+            Ok(Answer::Theirs | Answer::Failed(_)) => self.unheard(launch, folder),
+            // Who said so is gone, so that there is nothing to be kept from it: to look is enough, and a disk that is
+            // full does not hinder that.
+            Err(NurseryError::Failed(message)) => match read::<Intent>(folder) {
+                Ok(None) => return Err(self.not_spawned(launch, io::Error::other(message))),
+                Ok(Some(_)) | Err(_) => Supervisor::Unheard,
+            },
+            Err(NurseryError::Unknown(source)) => match bury::take(folder, name) {
+                Ok(true) => return Err(self.not_spawned(launch, source)),
+                Ok(false) | Err(_) => self.unheard(launch, folder),
             },
         };
         self.table.started(&launch.attempt, supervisor);
         Ok(())
+    }
+
+    /// Somebody else has it, by an order that an earlier agent left in its nursery. That may name another user.
+    fn unheard(&self, launch: &Launch, folder: &Path) -> Supervisor {
+        let intent = read::<Intent>(folder).ok().flatten();
+        if let Some(uid) = intent.and_then(|intent| intent.uid) {
+            self.task_uids.inherit(launch.attempt, uid);
+        }
+        Supervisor::Unheard
+    }
+
+    fn not_spawned(&self, launch: &Launch, source: io::Error) -> LaunchError {
+        LaunchError::Spawn { attempt: launch.attempt, supervisor: self.nursery.program().clone(), source }
     }
 }
 

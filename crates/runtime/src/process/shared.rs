@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use paceline_supervisor::cgroup::Mounts;
 use paceline_supervisor::logs::{self, LogStream};
-use paceline_supervisor::{Intent, LOG_FOLDER, Record, RecordError, Stop, boot_id, read, replace};
+use paceline_supervisor::{
+    Intent, LOG_FOLDER, ProcessIdentity, Record, RecordError, Stop, boot_id, is_gone, read, replace,
+};
 use paceline_types::{AttemptId, check_name};
 use rustix::fs::OFlags;
 
@@ -188,11 +190,12 @@ impl Shared {
             Sight::Orphaned(orphan) => orphan,
         };
         let name = attempt.to_string();
-        tracing::warn!(attempt = name, "its supervisor died; clearing what is left of it");
         let failed = |source| ObserveError::Folder { path: folder.to_owned(), source };
-        if orphan.holder.is_none() {
-            bury::take(folder, &name).map_err(failed)?;
+        // Between the look and now a supervisor may have come after all.
+        if orphan.holder.is_none() && !bury::take_unheld(folder, &name).map_err(failed)? {
+            return Ok(Observed::Starting);
         }
+        tracing::warn!(attempt = name, "its supervisor died; clearing what is left of it");
         bury::clear(folder, &orphan, &self.cgroups.all(&name));
         bury::write_end(folder, &orphan).map_err(failed)?;
         match look(folder, supervisor, &self.boot).map_err(record)? {
@@ -218,13 +221,13 @@ fn wake(folder: &Path, boot: &str) -> Result<(), (PathBuf, io::Error)> {
     let path = PathBuf::from(format!("/proc/{}/fd/{pipe}", holder.pid));
     let woken = OpenOptions::new().write(true).custom_flags(flags).open(&path).and_then(|mut pipe| {
         // What was opened is the supervisor's only if the id was its own until now.
-        if holder.is_alive(boot) { pipe.write_all(b"w") } else { Ok(()) }
+        if ProcessIdentity::of(holder.pid, boot)? == holder { pipe.write_all(b"w") } else { Ok(()) }
     });
     let nobody = rustix::io::Errno::NXIO.raw_os_error();
     match woken {
         // A full pipe wakes as well as a byte more.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock) => Ok(()),
-        Err(e) if e.raw_os_error() == Some(nobody) => Ok(()),
+        Err(e) if e.raw_os_error() == Some(nobody) || is_gone(&e) => Ok(()),
         other => other.map_err(|source| (path, source)),
     }
 }

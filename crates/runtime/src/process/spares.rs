@@ -66,19 +66,18 @@ impl Spares {
     /// # Errors
     /// When the file system refuses.
     pub fn put(&self, folder: &Path, trash: &Path) -> io::Result<()> {
-        let owner = owner_if_as_new(folder).ok().flatten();
-        let Some((owner, spare)) = owner.and_then(|owner| Some((owner, self.name()?))) else {
-            return fs::rename(folder, trash);
-        };
-        // One rename takes it from the attempts; whatever comes next may fail or be cut short.
+        let Some(spare) = self.name() else { return fs::rename(folder, trash) };
+        // One rename takes it from the attempts; whatever comes next may fail or be cut short. Only then is it looked
+        // at: nobody who has yet to write a stop for the attempt finds it any more.
         let moved = fs::rename(folder, &spare);
-        let cleared = moved.is_ok() && fs::remove_file(spare.join(Ended::NAME)).is_ok();
+        let owner = if moved.is_ok() { cleared(&spare) } else { None };
         let mut shelf = self.shelf();
-        if cleared {
+        if let Some(owner) = owner {
             shelf.folders.entry(owner).or_default().push(spare);
             return Ok(());
         }
         shelf.count -= 1;
+        drop(shelf);
         moved.and_then(|()| fs::rename(spare, trash))
     }
 
@@ -96,6 +95,12 @@ impl Spares {
         // A panic between two fields leaves a wrong count at worst.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Empties one that is as new otherwise, and says whose it is.
+fn cleared(spare: &Path) -> Option<(u32, u32)> {
+    let owner = owner_if_as_new(spare).ok().flatten()?;
+    fs::remove_file(spare.join(Ended::NAME)).ok().map(|()| owner)
 }
 
 /// The owner of the inner folder, when nothing tells the two from new ones but the record of the end.

@@ -56,9 +56,9 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Whether it still runs. A zombie does not.
+    /// Whether it still runs. A zombie does not, and one that cannot be looked at does.
     pub fn is_alive(self) -> bool {
-        ProcessStat::of(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.dead)
+        ProcessStat::is_alive(self.pid, self.start_ticks)
     }
 }
 

@@ -30,7 +30,7 @@ impl Shared {
     }
 
     /// A folder where nobody has begun: take it, so that a supervisor on its way cannot start any more, and
-    /// remove it. The attempt is unknown then, and may be launched again.
+    /// throw it away whole. The attempt is unknown then, and may be launched again.
     fn was_never_started(&self, attempt: &AttemptId, folder: &Path) -> Result<bool, OpenError> {
         let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
         if [Intent::NAME, Ended::NAME].iter().any(|name| folder.join(name).exists()) {
@@ -38,7 +38,7 @@ impl Shared {
         }
         let taken = bury::take(folder, &attempt.to_string()).map_err(failed)?;
         if taken {
-            fs::remove_dir_all(folder).map_err(failed)?;
+            fs::rename(folder, self.layout.new_trash(attempt)).map_err(failed)?;
         }
         Ok(taken)
     }

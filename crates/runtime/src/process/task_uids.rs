@@ -100,8 +100,9 @@ impl Pool {
         Ok(Some(UserIds { uid, gid: uid }))
     }
 
-    /// An attempt of an earlier agent has this one.
+    /// An attempt has this one, whatever it was given: its order is of an earlier agent.
     pub fn inherit(&self, attempt: AttemptId, uid: u32) {
+        self.give_back(&attempt);
         if self.range.is_some_and(|range| range.contains(uid)) {
             let mut given = self.given();
             given.by_uid.insert(uid, attempt);
@@ -112,7 +113,9 @@ impl Pool {
     /// The attempt is gone.
     pub fn give_back(&self, attempt: &AttemptId) {
         let mut given = self.given();
-        if let Some(uid) = given.by_attempt.remove(attempt) {
+        if let Some(uid) = given.by_attempt.remove(attempt)
+            && given.by_uid.get(&uid) == Some(attempt)
+        {
             given.by_uid.remove(&uid);
         }
     }
@@ -154,6 +157,17 @@ mod tests {
         assert!(pool.take(attempt(2)).is_err());
         pool.give_back(&attempt(7));
         assert_eq!(taken(&pool, 2), Some(5_000));
+    }
+
+    #[test]
+    fn an_attempt_that_an_earlier_order_started_has_the_id_of_that_order_and_not_the_new_one() {
+        let pool = Pool::new(Some(TaskUids::new(5_000, 2).unwrap()));
+        assert_eq!(taken(&pool, 7), Some(5_000));
+        pool.inherit(attempt(7), 5_001);
+        assert_eq!(taken(&pool, 8), Some(5_000), "it is free, and the other is not");
+        assert!(pool.take(attempt(9)).is_err());
+        pool.give_back(&attempt(7));
+        assert_eq!(taken(&pool, 9), Some(5_001));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use paceline_runtime::{
     CapabilityCode, Exit, Launch, LogStream, Observed, ProcessOptions, ProcessRuntime, Runtime,
 };
-use paceline_supervisor::{Intent, ProcessStat, Running, boot_id, read};
+use paceline_supervisor::{Intent, ProcessStat, Running, Stop, boot_id, read, replace};
 use paceline_types::{Attempt, AttemptId, JobUid, Resources, Revision, TaskIndex};
 
 /// Longer than anything here takes on a machine that is busy with other things.
@@ -24,8 +24,37 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct Node {
     pub runtime: ProcessRuntime,
     changes: Receiver<AttemptId>,
-    folder: tempfile::TempDir,
+    folder: Data,
     options: ProcessOptions,
+}
+
+/// A data folder. A task outlives its agent, and a test may end in the middle of things.
+struct Data(tempfile::TempDir);
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        let Ok(boot) = boot_id() else { return };
+        let attempts = fs::read_dir(self.0.path().join("attempts").join(boot));
+        attempts.into_iter().flatten().flatten().for_each(|attempt| end(&attempt.path()));
+    }
+}
+
+/// Ends an attempt that still runs, and everything of it; its folder is about to go.
+pub fn end(attempt: &Path) {
+    let Ok(Some(Intent { holder: Some(holder), control: Some(pipe), .. })) = read::<Intent>(attempt) else {
+        return;
+    };
+    let (begun, alive) = (Instant::now(), || holder.is_alive(&holder.boot));
+    if alive() && replace(attempt, &Stop { grace_ms: 0 }).is_ok() {
+        _ = fs::write(format!("/proc/{}/fd/{pipe}", holder.pid), "w");
+    }
+    while alive() {
+        if begun.elapsed() >= PATIENCE {
+            eprintln!("the supervisor {} in {} does not end", holder.pid, attempt.display());
+            return;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 impl Node {
@@ -39,19 +68,19 @@ impl Node {
         let mut options = ProcessOptions::new("test-cell", "test-node");
         choose(&mut options);
         let (runtime, changes) = open(folder.path(), &options);
-        Self { runtime, changes, folder, options }
+        Self { runtime, changes, folder: Data(folder), options }
     }
 
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        self.folder.0.path()
     }
 
     /// The agent goes and another comes.
     pub fn restart(self, meanwhile: impl FnOnce(&Path)) -> Self {
         let Self { runtime, folder, options, .. } = self;
         drop(runtime);
-        meanwhile(folder.path());
-        let (runtime, changes) = open(folder.path(), &options);
+        meanwhile(folder.0.path());
+        let (runtime, changes) = open(folder.0.path(), &options);
         Self { runtime, changes, folder, options }
     }
 

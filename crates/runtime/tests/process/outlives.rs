@@ -195,6 +195,38 @@ fn a_supervisor_that_is_none_starts_nothing_and_its_status_is_said() {
         assert!(source.contains("exit status: 1"), "{source}");
         assert_eq!(runtime.observe(&attempt(7)).unwrap(), None);
     }
+    let trash = folder.path().join("trash");
+    eventually("what the tries left is gone", || fs::read_dir(&trash).unwrap().next().is_none());
+}
+
+/// A nursery that does nothing but answer stands for one whose supervisor finds a full disk. The folder goes first, so
+/// that nothing can be written there.
+#[test]
+fn an_attempt_that_no_supervisor_took_is_a_failed_launch_also_where_nothing_can_be_written() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let program = root.path().join("program");
+    let text = format!(
+        "#!/bin/sh\nhead -c 4 >&2\nrmdir {}/attempts/*/42-0.7.1\necho '42-0.7.1 failed no space left'\nexec cat >&2\n",
+        data.display()
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let runtime = ProcessRuntime::open(&data, program, ProcessOptions::new("c", "n")).unwrap();
+    let error = runtime.launch(&launch(&["/bin/true"])).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("no space left"), "{source}");
+    assert_eq!(runtime.observe(&attempt(7)).unwrap(), None);
+}
+
+#[test]
+fn a_launch_that_finds_a_folder_of_its_name_fails_and_leaves_it_alone() {
+    let node = Node::new();
+    let folder = node.folder_of(attempt(7));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("intent"), "of somebody").unwrap();
+    node.runtime.launch(&launch(&["/bin/true"])).unwrap_err();
+    assert_eq!(fs::read_to_string(folder.join("intent")).unwrap(), "of somebody");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use paceline_runtime::LogLimits;
 use paceline_supervisor::nursery::{Answer, NURSERY, ORDER_BYTES_MAX, frame};
 use paceline_supervisor::{Cause, Ended, MemoryLimit, Order, Outcome, Running, boot_id, read};
 
-use crate::node::{alive, eventually, kill, supervisor};
+use crate::node::{alive, end, eventually, kill, supervisor};
 
 const ATTEMPT: &str = "42-0.7.1";
 
@@ -111,6 +111,12 @@ impl Attempt {
     fn ended(&self) -> Ended {
         eventually("the end is written", || self.path("exit").is_file());
         read(&self.folder()).unwrap().expect("it is there")
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        end(&self.folder());
     }
 }
 

@@ -139,6 +139,28 @@ fn a_process_that_ended_before_its_launch_was_answered_ended_once() {
     assert_eq!(ends(&node.reports()), [(id(0, 1), EXITED)]);
 }
 
+/// A try may still fail, and its folder go with whatever a stop has written there.
+#[test]
+fn an_attempt_that_is_seen_while_its_launch_is_under_way_is_not_started_before_that_is_answered() {
+    for launched in [false, true] {
+        let mut node = Node::new();
+        node.order(&diff(token(1, 5), vec![run(id(0, 1), 5)]));
+        node.in_flight.clear();
+        let seen = node.table.on_observed(id(0, 1), Seen::Starting);
+        assert_eq!((node.table.started().count(), seen.actions), (0, vec![]), "not one to be missed");
+        assert!(node.table.on_vanished(id(0, 1)).changes.is_empty(), "between two tries it is nowhere");
+        let killed = node.order(&diff(token(1, 6), vec![stop(id(0, 1))]));
+        assert!(killed.actions.is_empty(), "a stop now may be lost with the try: {killed:?}");
+        assert!(node.table.retry_stops().actions.is_empty());
+        let answered = node.table.on_launched(id(0, 1), launched);
+        let stops = |action: &Action| matches!(action, Action::Stop { attempt, .. } if *attempt == id(0, 1));
+        assert_eq!(answered.actions.iter().any(stops), launched, "{answered:?}");
+        if !launched {
+            assert_eq!(ends(&node.reports()), [(id(0, 1), End::without_process(Reason::NodeFault))]);
+        }
+    }
+}
+
 #[test]
 fn an_undecodable_specification_is_a_failed_launch() {
     let mut node = Node::new();

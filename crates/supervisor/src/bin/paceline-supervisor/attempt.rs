@@ -61,8 +61,10 @@ fn take(order: &Order) -> io::Result<Option<Taken>> {
         control: Some(control.number()),
         uid: order.user.map(|user| user.uid),
     };
-    let ledger = Ledger::take(Path::new(HERE), &intent)?;
-    Ok(ledger.map(|ledger| (ledger, control, holder)))
+    let Some(ledger) = Ledger::take(Path::new(HERE), &intent)? else { return Ok(None) };
+    // The agent may have given up on us and moved the folder away after we had gone there.
+    let ours = ledger.is_found_in(Path::new(&order.folder))?;
+    Ok(ours.then_some((ledger, control, holder)))
 }
 
 /// An agent that has gone does not hear it, and finds the intent when it comes back.
