@@ -132,7 +132,7 @@ impl LeaderLoop {
                 }
                 () = work_due(leading.as_ref(), &self.published, started) => {}
                 _ = timer.tick() => if let Some(leading) = &mut leading {
-                    leading.on_timer(&self.published.view(), now_ms);
+                    leading.on_timer(loss::majority_answers(&self.replica), &self.published.view(), now_ms);
                 },
             }
             if let Some(leading) = &mut leading {

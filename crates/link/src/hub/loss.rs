@@ -5,6 +5,7 @@
 //! is proposed
 //! - in a report round: after the leader took office, was paused, or heard no shard at all, until every node was heard
 //!   or two detection periods have passed;
+//! - while no majority of the masters answers: it could not be decided, and its node may be back when it is;
 //! - for a node whose shard is away while the cell lists it: the node may be there and unheard;
 //! - for more than the brake lets through.
 //!
@@ -33,7 +34,16 @@ pub(super) struct Loss {
     last_timer_ms: Option<u64>,
     /// At the last timer no shard was there.
     deaf: bool,
+    /// No majority of the masters answers.
+    alone: bool,
     pub brake: Option<Brake>,
+}
+
+impl Loss {
+    /// Nobody is written off now.
+    fn waits(&self) -> bool {
+        self.round_until_ms.is_some() || self.deaf || self.alone
+    }
 }
 
 /// What people are told of it.
@@ -43,6 +53,8 @@ pub struct LossStatus {
     pub round_left_ms: Option<u64>,
     /// No shard is there, so nobody can be heard.
     pub deaf: bool,
+    /// No majority of the masters answers, so nothing can be decided.
+    pub alone: bool,
     /// The brake, while it is on.
     pub brake: Option<BrakeStatus>,
 }
@@ -81,7 +93,7 @@ impl Hub {
             per_minute: brake::per_minute(self.nodes.len(), &self.config),
         });
         let round_left_ms = self.loss.round_until_ms.map(|until_ms| until_ms.saturating_sub(now_ms));
-        LossStatus { round_left_ms, deaf: self.loss.deaf, brake }
+        LossStatus { round_left_ms, deaf: self.loss.deaf, alone: self.loss.alone, brake }
     }
 
     /// Takes every node of the cell for one that was there until now.
@@ -97,7 +109,7 @@ impl Hub {
     pub(super) fn review_loss(&mut self, view: &dyn Assigned, now_ms: u64) {
         self.note_pauses(now_ms);
         self.end_round(view, now_ms);
-        let waits = self.loss.round_until_ms.is_some() || self.loss.deaf;
+        let waits = self.loss.waits();
         // Nobody was heard yet, or can be: that is no mass loss, and a new leader has better things to do than to count.
         if waits && self.loss.brake.is_none() {
             return;
@@ -106,6 +118,14 @@ impl Hub {
         self.review_brake(&silent, view, now_ms);
         if !waits {
             self.write_off(&silent, now_ms);
+        }
+    }
+
+    /// Whether a majority of the masters answers. While none did shards may have turned to another leader, so what is
+    /// silent then is asked again.
+    pub(super) fn majority(&mut self, answers: bool, now_ms: u64) {
+        if std::mem::replace(&mut self.loss.alone, !answers) && answers {
+            self.begin_round(now_ms);
         }
     }
 
@@ -250,10 +270,17 @@ impl Hub {
         }
     }
 
-    /// A write-off was applied, or will not be: whoever came back meanwhile has its turn.
-    pub(super) fn write_off_settled(&mut self, name: &NodeName, view: &dyn Assigned, now_ms: u64) {
+    /// A write-off was applied, or nobody knows whether it will be: whoever came back meanwhile has its turn.
+    pub(super) fn write_off_settled(
+        &mut self,
+        name: &NodeName,
+        applied: bool,
+        view: &dyn Assigned,
+        now_ms: u64,
+    ) {
         if let Some(node) = self.nodes.get_mut(name) {
             node.writing_off = false;
+            node.unsettled = !applied;
         }
         self.introduce_next(name, view, now_ms);
     }

@@ -26,6 +26,9 @@ pub(super) struct Node {
     pub register_next: Option<Box<Hello>>,
     /// A write-off is on its way to the cell: nobody is welcomed before it has its answer.
     pub writing_off: bool,
+    /// Nobody knows whether its last write-off will be applied: only a registration, which comes after it in the log, can
+    /// say as what the node may be welcomed.
+    pub unsettled: bool,
     /// It is back after suspicion, and its table is not in the cell yet.
     pub returning: bool,
     /// An operator released the brake while it was silent.

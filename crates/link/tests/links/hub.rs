@@ -471,6 +471,15 @@ fn a_suspect_node_that_is_back_is_worth_another_pass() {
 }
 
 #[test]
+fn a_node_that_is_lost_while_it_speaks_registers_again() {
+    let mut bench = Bench::with_node();
+    bench.cell.write_off(&node("n"), NodeEpoch(1));
+    assert!(bench.changed().refused().is_some(), "as a lost node it would get no work for ever");
+    assert!(bench.hub.route(&node("n")).is_none());
+    assert_eq!(bench.hello(A, hello("n", 2)).registers, [hello("n", 2)]);
+}
+
+#[test]
 fn shorter_intervals_are_told_at_once_and_held_to_one_old_period_later() {
     let mut bench = Bench::with_node();
     let config = HubConfig { heartbeat_ms: 200, silence_ms: 1_000, ..HubConfig::default() };

@@ -18,6 +18,8 @@ enum Step {
     Pass(u64),
     Pause(u64),
     Commit(usize),
+    GiveUp,
+    HearMasters(bool),
     Place,
     Finish(usize),
     Release,
@@ -34,6 +36,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (500_u64..40_000).prop_map(Step::Pass),
         1 => (500_u64..90_000).prop_map(Step::Pause),
         6 => (1_usize..8).prop_map(Step::Commit),
+        2 => Just(Step::GiveUp),
+        1 => any::<bool>().prop_map(Step::HearMasters),
         3 => Just(Step::Place),
         2 => any::<usize>().prop_map(Step::Finish),
         1 => Just(Step::Release),
@@ -53,6 +57,8 @@ fn take(world: &mut World, agents: usize, step: &Step) {
         Step::Pass(ms) => world.pass(ms),
         Step::Pause(ms) => world.pause(ms),
         Step::Commit(count) => (0..count).for_each(|_| world.commit(true)),
+        Step::GiveUp => world.give_up(),
+        Step::HearMasters(answers) => world.hear_masters(answers),
         Step::Place => world.place(),
         Step::Finish(at) => world.finish(at % agents),
         Step::Release => world.release(),
@@ -157,6 +163,33 @@ fn without_any_shard_nobody_is_written_off() {
     world.lose_shard(1);
     world.pass(500_000);
     assert_eq!(world.write_offs, 0);
+}
+
+#[test]
+fn a_node_that_is_back_before_its_write_off_is_decided_is_registered_behind_it() {
+    let mut world = World::new(4);
+    world.pass(3 * DETECTION_MS);
+    world.cut(0);
+    world.pass(60_000);
+    world.give_up();
+    world.come(0, 0);
+    world.settle();
+    world.heal(&BTreeSet::new());
+}
+
+#[test]
+fn without_a_majority_nobody_is_written_off() {
+    let mut world = World::new(4);
+    world.pass(3 * DETECTION_MS);
+    world.cut(0);
+    world.hear_masters(false);
+    world.pass(500_000);
+    assert_eq!(world.write_offs, 0, "nothing is proposed that cannot be decided");
+    world.hear_masters(true);
+    world.pass(2 * DETECTION_MS);
+    assert_eq!(world.write_offs, 0, "in its report round");
+    world.pass(500);
+    assert_eq!(world.write_offs, 1);
 }
 
 /// Some of four nodes are cut while the hub goes by this configuration and the checks by the default one.

@@ -29,6 +29,8 @@ enum Proposal {
     Register(Box<Hello>),
     Report(ReportProposal),
     WriteOff(WriteOff),
+    /// One whose outcome the hub was told is unknown. It keeps its place in the log.
+    Late(WriteOff),
 }
 
 struct Agent {
@@ -61,6 +63,9 @@ pub struct World {
     /// No write-off before, unless all have reported in between.
     round_until_ms: Option<u64>,
     deaf: bool,
+    /// No majority of masters answers.
+    alone: bool,
+    was_alone: bool,
     /// Since when the brake has been on, and the write-offs since.
     brake_ms: Option<u64>,
     slow_ms: Vec<u64>,
@@ -105,6 +110,8 @@ impl World {
             last_timer_ms: 0,
             round_until_ms: None,
             deaf: false,
+            alone: false,
+            was_alone: false,
             brake_ms: None,
             slow_ms: Vec::new(),
             released: false,
@@ -205,6 +212,7 @@ impl World {
         self.hub = Hub::new(self.config.clone());
         self.links = [None; SHARDS];
         (self.brake_ms, self.released, self.deaf) = (None, false, false);
+        (self.alone, self.was_alone) = (false, false);
         self.slow_ms.clear();
         for agent in &mut self.agents {
             (agent.shard, agent.reported, agent.known_ms) = (None, false, self.now_ms);
@@ -213,6 +221,25 @@ impl World {
         self.round_until_ms = Some(self.now_ms + 2 * DETECTION_MS);
         for shard in 0..SHARDS {
             self.bring_shard(shard);
+        }
+    }
+
+    /// Whether a majority answers from the next timer on. What was proposed may be committed in either case.
+    pub fn hear_masters(&mut self, answers: bool) {
+        self.alone = !answers;
+    }
+
+    /// Every write-off under way has been for too long: its outcome is unknown, and it may be applied yet.
+    pub fn give_up(&mut self) {
+        let mut told = Vec::new();
+        for proposal in &mut self.proposals {
+            if let Proposal::WriteOff(off) = proposal {
+                told.push(off.name.clone());
+                *proposal = Proposal::Late(off.clone());
+            }
+        }
+        for node in told {
+            self.hub(HubEvent::WriteOffSettled { node, applied: false });
         }
     }
 
@@ -249,12 +276,16 @@ impl World {
         if std::mem::replace(&mut self.deaf, deaf) && !deaf {
             self.round_until_ms = Some(self.now_ms + 2 * DETECTION_MS);
         }
+        if std::mem::replace(&mut self.was_alone, self.alone) && !self.alone {
+            self.round_until_ms = Some(self.now_ms + 2 * DETECTION_MS);
+        }
         self.last_timer_ms = self.now_ms;
         let lost = |agent: &Agent| self.cell.node_by_name(&agent.name).is_some_and(|node| node.lost);
         let all = self.agents.iter().all(|agent| agent.reported || lost(agent));
         if all || self.round_until_ms.is_some_and(|until_ms| self.now_ms >= until_ms) {
             self.round_until_ms = None;
         }
+        self.hub(HubEvent::Majority { answers: !self.alone });
         self.hub(HubEvent::Timer);
     }
 
@@ -336,13 +367,28 @@ impl World {
                 }
             }
             Proposal::WriteOff(off) => {
-                let WriteOff { name, id, epoch, silent_ms } = off;
-                self.apply(CommandBody::WriteOffNode { node: id, epoch, silent_ms });
+                self.write_off(&off, tell);
                 if tell {
-                    self.hub(HubEvent::NodesChanged { nodes: vec![id] });
-                    self.hub(HubEvent::WriteOffSettled { node: name });
+                    self.hub(HubEvent::WriteOffSettled { node: off.name, applied: true });
                 }
             }
+            Proposal::Late(off) => self.write_off(&off, tell),
+        }
+    }
+
+    /// Nobody is welcome whose tasks may be ended at any moment.
+    fn write_off(&mut self, off: &WriteOff, tell: bool) {
+        let WriteOff { name, id, epoch, silent_ms } = off;
+        let command = CommandBody::WriteOffNode { node: *id, epoch: *epoch, silent_ms: *silent_ms };
+        let reply = self.apply(command);
+        let agent = self.agents.iter().find(|agent| agent.name == *name).expect("known");
+        let speaks = agent.shard.is_some() && agent.welcomed;
+        assert!(
+            !speaks || matches!(reply, Reply::Refused(_)),
+            "{name} is welcome and written off: {reply:?}"
+        );
+        if tell {
+            self.hub(HubEvent::NodesChanged { nodes: vec![*id] });
         }
     }
 
@@ -441,6 +487,7 @@ impl World {
         assert!(off.silent_ms <= self.now_ms - agent.known_ms, "{off:?} at {}", self.now_ms);
         assert!(off.silent_ms >= DETECTION_MS, "a mass loss could not have been seen");
         assert!(!self.deaf && self.round_until_ms.is_none(), "in a report round");
+        assert!(!self.alone, "it could not be decided");
         match self.brake_ms {
             Some(brake_ms) => {
                 assert!(self.now_ms - brake_ms >= 60_000, "evictions stop first");
@@ -519,6 +566,7 @@ impl World {
 
     /// Some nodes are gone for good, everything else is repaired, and nobody helps: every task that may be replaced ends.
     pub fn heal(&mut self, gone: &BTreeSet<usize>) {
+        self.hear_masters(true);
         for shard in 0..SHARDS {
             self.bring_shard(shard);
         }
