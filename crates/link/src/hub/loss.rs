@@ -184,9 +184,14 @@ impl Hub {
             })
             .collect();
         let domain = |name: &NodeName| view.domain(name);
-        let cause = match &self.loss.brake {
+        let heard = |name: &NodeName| self.nodes.get(name).is_some_and(Node::speaks);
+        let cause = match &mut self.loss.brake {
             None => brake::begins(&seen, domain, &self.config, now_ms),
-            Some(_) => brake::goes_on(&seen, domain, &self.config),
+            Some(brake) => {
+                brake.note_returns(&members, heard, now_ms);
+                let goes_on = brake::goes_on(&seen, domain, &self.config);
+                goes_on.or_else(|| brake.comes_back(members.len(), &self.config, now_ms))
+            }
         };
         match (cause, &mut self.loss.brake) {
             (Some(_), Some(brake)) => brake.members = members,
@@ -195,9 +200,18 @@ impl Hub {
                 self.outbox.act(HubAction::BrakeOn { cause: cause.clone(), silent });
                 *none = Some(Brake::new(cause, members, now_ms));
             }
-            (None, Some(_)) => self.end_brake(BrakeEnd::FewSilent),
+            (None, Some(_)) => self.ease(&members, now_ms),
             (None, None) => {}
         }
+    }
+
+    /// Few enough are silent; those that are may be on their way as the others were.
+    fn ease(&mut self, silent: &BTreeSet<NodeName>, now_ms: u64) {
+        let not_before_ms = now_ms.saturating_add(2 * self.config.silence_ms);
+        for (_, node) in self.nodes.iter_mut().filter(|(name, _)| silent.contains(*name)) {
+            node.not_before_ms = not_before_ms;
+        }
+        self.end_brake(BrakeEnd::FewSilent);
     }
 
     fn end_brake(&mut self, end: BrakeEnd) {

@@ -39,7 +39,7 @@ pub(super) struct Node {
     pub shard_before: Option<(ShardName, u64)>,
     /// The shard whose stream ended under it; nothing once it was heard again.
     pub lost_with: Option<ShardName>,
-    /// Not written off before: what its shard has to say may be under way.
+    /// Not written off before: what its shard has to say may be under way, or the node itself.
     pub not_before_ms: u64,
     /// Process ids of attempts that the cell holds to be live here.
     pub pids: BTreeMap<AttemptId, u32>,

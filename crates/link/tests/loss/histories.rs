@@ -114,6 +114,49 @@ fn three_dead_nodes_of_four_wait_for_a_minute_each() {
     assert_eq!(cut_for(3, 4, DETECTION_MS + 120_000), (2, true));
 }
 
+/// A rack of four in a cell of so many is cut for half a minute, and its nodes come back one by one.
+fn rack_comes_back(of: usize, every_ms: u64) -> u64 {
+    let mut world = World::new(of);
+    world.pass(3 * DETECTION_MS);
+    (0..4).for_each(|at| world.cut(at));
+    for _ in 0..(DETECTION_MS + 25_000) / 500 {
+        world.pass(500);
+        world.settle();
+    }
+    assert!(world.braked, "a whole rack");
+    for at in 0..4 {
+        world.come(at, at % 2);
+        for _ in 0..every_ms / 500 {
+            world.settle();
+            world.pass(500);
+        }
+    }
+    world.settle();
+    world.write_offs
+}
+
+#[test]
+fn a_rack_that_comes_back_node_by_node_keeps_its_tasks() {
+    // By then every task that can move has been waiting for longer than it wants to.
+    assert_eq!(rack_comes_back(44, 500), 0);
+    assert_eq!(rack_comes_back(44, 7_000), 0);
+    assert_eq!(rack_comes_back(30, 7_000), 0, "a large share of the cell");
+}
+
+#[test]
+fn the_rest_of_a_rack_that_never_comes_back_is_written_off_in_the_end() {
+    let mut world = World::new(44);
+    world.pass(3 * DETECTION_MS);
+    (0..4).for_each(|at| world.cut(at));
+    world.pass(DETECTION_MS + 25_000);
+    world.come(0, 0);
+    world.settle();
+    world.pass(3 * DETECTION_MS - 500);
+    assert_eq!(world.write_offs, 0);
+    world.pass(1_000);
+    assert_eq!(world.write_offs, 3);
+}
+
 #[test]
 fn an_operator_who_knows_better_releases_the_brake() {
     let mut world = World::new(4);

@@ -8,7 +8,9 @@ use paceline_cell::{Cell, CommandBody, Entry, Event, Reply, ReportedRun, Reporte
 use paceline_link::message::{
     AgentOrder, Desired, Hello, MasterMessage, Observed, OrderSet, Orders, Report, ReportRun, ShardMessage,
 };
-use paceline_link::{Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal, WriteOff};
+use paceline_link::{
+    BrakeEnd, Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal, WriteOff,
+};
 use paceline_rules::{JobSpec, feasible};
 use paceline_types::{
     AgentInstance, AttemptId, BootId, ExitStatus, FenceToken, IndexRange, IndexSet, LinkSession, NodeEpoch,
@@ -69,6 +71,8 @@ pub struct World {
     /// Since when the brake has been on, and the write-offs since.
     brake_ms: Option<u64>,
     slow_ms: Vec<u64>,
+    /// When a brake ended because few were silent, and who was silent still.
+    eased: Option<(u64, BTreeSet<NodeName>)>,
     released: bool,
     pub write_offs: u64,
     pub braked: bool,
@@ -114,6 +118,7 @@ impl World {
             was_alone: false,
             brake_ms: None,
             slow_ms: Vec::new(),
+            eased: None,
             released: false,
             write_offs: 0,
             braked: false,
@@ -214,6 +219,7 @@ impl World {
         (self.brake_ms, self.released, self.deaf) = (None, false, false);
         (self.alone, self.was_alone) = (false, false);
         self.slow_ms.clear();
+        self.eased = None;
         for agent in &mut self.agents {
             (agent.shard, agent.reported, agent.known_ms) = (None, false, self.now_ms);
         }
@@ -469,6 +475,10 @@ impl World {
                 }
                 HubAction::Notice(notice) => panic!("nobody is copied here: {notice}"),
                 HubAction::RegisterShard { .. } | HubAction::RemoveShard { .. } => {}
+                HubAction::BrakeOff { end: BrakeEnd::FewSilent } => {
+                    let silent = self.agents.iter().filter(|agent| agent.shard.is_none());
+                    self.eased = Some((self.now_ms, silent.map(|agent| agent.name.clone()).collect()));
+                }
                 HubAction::BrakeOn { .. } | HubAction::BrakeOff { .. } | HubAction::NodeUsable { .. } => {}
             }
         }
@@ -488,6 +498,10 @@ impl World {
         assert!(off.silent_ms >= DETECTION_MS, "a mass loss could not have been seen");
         assert!(!self.deaf && self.round_until_ms.is_none(), "in a report round");
         assert!(!self.alone, "it could not be decided");
+        if let Some((eased_ms, silent)) = &self.eased {
+            let early = self.now_ms - eased_ms < 2 * DETECTION_MS && silent.contains(&off.name);
+            assert!(!early, "the others of {} may be on their way too", off.name);
+        }
         match self.brake_ms {
             Some(brake_ms) => {
                 assert!(self.now_ms - brake_ms >= 60_000, "evictions stop first");
