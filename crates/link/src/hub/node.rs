@@ -29,7 +29,7 @@ pub(super) struct Node {
     /// Nobody knows whether its last write-off will be applied: only a registration, which comes after it in the log, can
     /// say as what the node may be welcomed.
     pub unsettled: bool,
-    /// It is back after suspicion, and its table is not in the cell yet.
+    /// It is back after suspicion, and its table is not in the cell yet, through however many sessions.
     pub returning: bool,
     /// An operator released the brake while it was silent.
     pub released: bool,
@@ -52,7 +52,6 @@ impl Node {
             self.ended_ms = Some(now_ms);
         }
         self.ended_ms.get_or_insert(now_ms);
-        self.returning = false;
     }
 }
 
