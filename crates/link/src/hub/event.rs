@@ -103,7 +103,8 @@ pub enum HubEvent {
         /// It does.
         answers: bool,
     },
-    /// An operator says that what is silent is gone (`cell brake release`).
+    /// An operator says that what is silent is gone (`cell brake release`). Nothing happens while [`super::LossStatus`] says
+    /// that nobody can be heard, nothing be decided, or a report round is on.
     ReleaseBrake,
     /// Time passed; wanted a few times per heartbeat interval.
     Timer,

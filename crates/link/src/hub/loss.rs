@@ -221,8 +221,11 @@ impl Hub {
     }
 
     /// An operator knows better: whoever is silent now is written off when its time has come, and does not bring the
-    /// brake back by staying silent.
+    /// brake back by staying silent. Not while live nodes are silent too because they cannot have been heard.
     pub(super) fn release_brake(&mut self) {
+        if self.loss.waits() {
+            return;
+        }
         if self.loss.brake.is_some() {
             for node in self.nodes.values_mut().filter(|node| !node.speaks()) {
                 node.released = true;

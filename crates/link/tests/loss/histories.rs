@@ -169,6 +169,22 @@ fn an_operator_who_knows_better_releases_the_brake() {
 }
 
 #[test]
+fn a_brake_is_not_released_while_nobody_can_be_heard() {
+    let mut world = World::new(8);
+    (0..3).for_each(|at| world.cut(at));
+    world.pass(30_000);
+    assert!(world.braked);
+    (0..2).for_each(|shard| world.lose_shard(shard));
+    world.pass(500);
+    world.release();
+    (0..2).for_each(|shard| world.bring_shard(shard));
+    world.pass(500);
+    world.release();
+    world.pass(2 * DETECTION_MS);
+    assert_eq!(world.write_offs, 0, "those behind the shards, alive or not, are a mass loss");
+}
+
+#[test]
 fn a_new_leader_counts_from_its_own_start() {
     let mut world = World::new(4);
     world.pass(3 * DETECTION_MS);

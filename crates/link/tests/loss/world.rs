@@ -73,7 +73,8 @@ pub struct World {
     slow_ms: Vec<u64>,
     /// When a brake ended because few were silent, and who was silent still.
     eased: Option<(u64, BTreeSet<NodeName>)>,
-    released: bool,
+    /// Silent when the brake was released, and not welcome since.
+    released: BTreeSet<NodeName>,
     pub write_offs: u64,
     pub braked: bool,
 }
@@ -119,7 +120,7 @@ impl World {
             brake_ms: None,
             slow_ms: Vec::new(),
             eased: None,
-            released: false,
+            released: BTreeSet::new(),
             write_offs: 0,
             braked: false,
         };
@@ -216,7 +217,8 @@ impl World {
         self.term += 1;
         self.hub = Hub::new(self.config.clone());
         self.links = [None; SHARDS];
-        (self.brake_ms, self.released, self.deaf) = (None, false, false);
+        (self.brake_ms, self.deaf) = (None, false);
+        self.released.clear();
         (self.alone, self.was_alone) = (false, false);
         self.slow_ms.clear();
         self.eased = None;
@@ -250,7 +252,11 @@ impl World {
     }
 
     pub fn release(&mut self) {
-        self.released |= self.brake_ms.is_some();
+        let waits = self.deaf || self.was_alone || self.round_until_ms.is_some();
+        if self.brake_ms.is_some() && !waits {
+            let silent = self.agents.iter().filter(|agent| agent.shard.is_none());
+            self.released.extend(silent.map(|agent| agent.name.clone()));
+        }
         self.hub(HubEvent::ReleaseBrake);
     }
 
@@ -511,14 +517,16 @@ impl World {
                 );
                 self.slow_ms.push(self.now_ms);
             }
-            None => assert!(self.released || !self.is_mass_loss(), "the brake should be on"),
+            None => assert!(!self.is_mass_loss(), "the brake should be on"),
         }
     }
 
     /// A tenth of the cell, and three nodes, within one detection period; the naive way.
     fn is_mass_loss(&self) -> bool {
         let lost = |agent: &Agent| self.cell.node_by_name(&agent.name).is_some_and(|node| node.lost);
-        let there: Vec<&Agent> = self.agents.iter().filter(|agent| !lost(agent)).collect();
+        let released = |agent: &Agent| agent.shard.is_none() && self.released.contains(&agent.name);
+        let there: Vec<&Agent> =
+            self.agents.iter().filter(|agent| !lost(agent) && !released(agent)).collect();
         let silent: Vec<u64> =
             there.iter().filter(|agent| agent.shard.is_none()).map(|agent| agent.known_ms).collect();
         silent.iter().filter(|first| **first + DETECTION_MS <= self.now_ms).any(|first| {
@@ -537,6 +545,7 @@ impl World {
         match order {
             AgentOrder::Welcome { .. } => {
                 agent.welcomed = true;
+                self.released.remove(&node);
                 let runs = agent.live.iter().map(|attempt| run(*attempt, Observed::Running)).collect();
                 self.report(at, runs, true);
             }

@@ -66,6 +66,22 @@ pub(super) fn brake_off(end: BrakeEnd) {
     tracing::warn!(%end, "the brake is off: silent nodes are written off as ever");
 }
 
+/// Whether a brake is on that may be released; if it may not, why.
+pub(super) fn release(loss: &LossStatus) -> Result<bool, String> {
+    let why = match loss {
+        LossStatus { brake: None, .. } => return Ok(false),
+        LossStatus { deaf: true, .. } => "no shard is connected, so no node can be heard".to_owned(),
+        LossStatus { alone: true, .. } => {
+            "no majority of the masters answers, so nothing can be decided".to_owned()
+        }
+        LossStatus { round_left_ms: Some(left_ms), .. } => {
+            format!("nodes are being heard anew, for {left_ms} ms at most")
+        }
+        LossStatus { .. } => return Ok(true),
+    };
+    Err(format!("the brake stays on: {why}; nodes that are alive would be released with those that are gone"))
+}
+
 /// Sets what dashboards see.
 pub(super) fn observe(metrics: &Metrics, loss: &LossStatus) {
     metrics.link.brake.set_u64(u64::from(loss.brake.is_some()));
@@ -75,6 +91,22 @@ pub(super) fn observe(metrics: &Metrics, loss: &LossStatus) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paceline_link::BrakeStatus;
+
+    #[test]
+    fn a_brake_is_released_only_when_live_nodes_could_have_been_heard() {
+        assert_eq!(release(&LossStatus { deaf: true, ..LossStatus::default() }), Ok(false), "none is on");
+        let brake =
+            BrakeStatus { for_ms: 5, cause: MassLoss::Share, silent: 3, written_off: 0, per_minute: 1 };
+        let on = LossStatus { brake: Some(brake), ..LossStatus::default() };
+        assert_eq!(release(&on), Ok(true));
+        let refused = |loss: LossStatus, why: &str| {
+            assert!(release(&loss).is_err_and(|message| message.contains(why)), "{loss:?}");
+        };
+        refused(LossStatus { deaf: true, ..on.clone() }, "no shard is connected");
+        refused(LossStatus { alone: true, ..on.clone() }, "no majority");
+        refused(LossStatus { round_left_ms: Some(7), ..on }, "7 ms");
+    }
 
     #[test]
     fn a_leader_and_half_of_the_others_are_a_majority() {

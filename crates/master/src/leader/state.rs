@@ -426,11 +426,11 @@ impl Leading {
         }
     }
 
-    /// An operator says that what is silent is gone. Says whether the brake was on.
-    pub(crate) fn release_brake(&mut self, view: &Cell, now_ms: u64) -> bool {
-        let was_on = self.hub.loss(now_ms).brake.is_some();
+    /// An operator says that what is silent is gone. Says whether the brake was on, or why it stays.
+    pub(crate) fn release_brake(&mut self, view: &Cell, now_ms: u64) -> Result<bool, String> {
+        let was_on = loss::release(&self.hub.loss(now_ms))?;
         self.tell(HubEvent::ReleaseBrake, view, now_ms);
-        was_on
+        Ok(was_on)
     }
 
     /// What the hub knows of nodes and shards.
