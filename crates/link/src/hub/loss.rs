@@ -6,7 +6,8 @@
 //! - in a report round: after the leader took office, was paused, or heard no shard at all, until every node was heard
 //!   or two detection periods have passed;
 //! - while no majority of the masters answers: it could not be decided, and its node may be back when it is;
-//! - for a node whose shard is away while the cell lists it: the node may be there and unheard;
+//! - for a node whose shard is away while the cell lists it: the node may be there and unheard; and while any is away
+//!   for a node that was heard through another one, until its agent would have tried a few;
 //! - for more than the brake lets through.
 //!
 //! The silence of a node counts from when this leader last heard of it; what the leader before it knew is not in the
@@ -25,6 +26,10 @@ use super::node::Node;
 /// A leader whose timer did not come for half a detection period was not there to hear anybody, and what it was told
 /// meanwhile waits behind the timer. But no detection period is so short that every hiccup counts.
 const PAUSE_MS_MIN: u64 = 2_000;
+
+/// Agents wait 30 s for a welcome before they try another shard, and longer each time: one that left its shard may be
+/// behind one that is away, alive and unheard, once and then once more.
+const ASTRAY_MS: u64 = 60_000;
 
 /// What the hub knows of loss besides its nodes.
 #[derive(Debug, Default)]
@@ -263,8 +268,12 @@ impl Hub {
         // Less than a detection period would be over before a mass loss can be seen.
         let silent_ms = now_ms.saturating_sub(silent.since_ms);
         let long = silent_ms >= patience_ms.max(self.config.silence_ms);
-        let held =
-            node.registering || node.writing_off || now_ms < node.not_before_ms || self.shard_is_away(node);
+        let astray = silent_ms < ASTRAY_MS && self.links.any_is_away();
+        let held = node.registering
+            || node.writing_off
+            || now_ms < node.not_before_ms
+            || astray
+            || self.shard_is_away(node);
         (long && !held).then_some(silent_ms)
     }
 

@@ -214,6 +214,20 @@ fn nodes_behind_a_lost_shard_are_not_held_silent_while_it_may_come_back() {
 }
 
 #[test]
+fn a_node_that_left_its_shard_for_one_that_is_away_has_time_to_try_another() {
+    let mut world = World::new(4);
+    world.pass(3 * DETECTION_MS);
+    world.lose_shard(1);
+    [1, 3].into_iter().for_each(|at| world.come(at, 0));
+    world.settle();
+    world.cut(0);
+    world.pass(59_500);
+    assert_eq!(world.write_offs, 0, "its agent waits for a welcome there");
+    world.pass(500);
+    assert_eq!(world.write_offs, 1);
+}
+
+#[test]
 fn without_any_shard_nobody_is_written_off() {
     let mut world = World::new(4);
     world.pass(3 * DETECTION_MS);

@@ -482,7 +482,9 @@ impl World {
                 HubAction::Notice(notice) => panic!("nobody is copied here: {notice}"),
                 HubAction::RegisterShard { .. } | HubAction::RemoveShard { .. } => {}
                 HubAction::BrakeOff { end: BrakeEnd::FewSilent } => {
-                    let silent = self.agents.iter().filter(|agent| agent.shard.is_none());
+                    let known = |name: &NodeName| self.released.contains(name);
+                    let silent = |agent: &&Agent| agent.shard.is_none() && !known(&agent.name);
+                    let silent = self.agents.iter().filter(silent);
                     self.eased = Some((self.now_ms, silent.map(|agent| agent.name.clone()).collect()));
                 }
                 HubAction::BrakeOn { .. } | HubAction::BrakeOff { .. } | HubAction::NodeUsable { .. } => {}
@@ -503,6 +505,8 @@ impl World {
         assert!(off.silent_ms <= self.now_ms - agent.known_ms, "{off:?} at {}", self.now_ms);
         assert!(off.silent_ms >= DETECTION_MS, "a mass loss could not have been seen");
         assert!(!self.deaf && self.round_until_ms.is_none(), "in a report round");
+        let all_there = self.links.iter().all(Option::is_some);
+        assert!(all_there || off.silent_ms >= 60_000, "it may be behind the shard that is away");
         assert!(!self.alone, "it could not be decided");
         if let Some((eased_ms, silent)) = &self.eased {
             let early = self.now_ms - eased_ms < 2 * DETECTION_MS && silent.contains(&off.name);
