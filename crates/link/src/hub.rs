@@ -107,7 +107,10 @@ impl Hub {
             }
             HubEvent::NodesChanged { nodes } => self.nodes_changed(&nodes, view, now_ms),
             HubEvent::Reconfigured { config } => self.reconfigured(config, now_ms),
-            HubEvent::WriteOffSettled { node } => self.write_off_settled(&node, view, now_ms),
+            HubEvent::WriteOffSettled { node, applied } => {
+                self.write_off_settled(&node, applied, view, now_ms);
+            }
+            HubEvent::Majority { answers } => self.majority(answers, now_ms),
             HubEvent::ReleaseBrake => self.release_brake(),
             HubEvent::Timer => {
                 self.timer(view, started_ms, now_ms);

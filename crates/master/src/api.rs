@@ -135,7 +135,7 @@ impl Services {
     }
 
     /// Tells the leader's loop that what is silent is gone; nothing where it does not lead.
-    async fn release_brake(&self) -> Option<bool> {
+    async fn release_brake(&self) -> Option<Result<bool, String>> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.questions.send(Question::ReleaseBrake(reply)).await.ok()?;
         answer.await.ok()?

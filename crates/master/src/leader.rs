@@ -51,8 +51,8 @@ pub(crate) const QUESTIONS_MAX: usize = 256;
 pub(crate) enum Question {
     /// Which nodes are heard, and through which shards.
     Links(oneshot::Sender<LinksAnswer>),
-    /// What is silent is gone; whether the brake was on. Nothing where this loop does not lead.
-    ReleaseBrake(oneshot::Sender<Option<bool>>),
+    /// What is silent is gone; whether the brake was on, or why it stays. Nothing where this loop does not lead.
+    ReleaseBrake(oneshot::Sender<Option<Result<bool, String>>>),
     /// Process ids of attempts.
     Pids(Vec<(NodeId, AttemptId)>, oneshot::Sender<Vec<Option<u32>>>),
 }
@@ -132,7 +132,7 @@ impl LeaderLoop {
                 }
                 () = work_due(leading.as_ref(), &self.published, started) => {}
                 _ = timer.tick() => if let Some(leading) = &mut leading {
-                    leading.on_timer(&self.published.view(), now_ms);
+                    leading.on_timer(loss::majority_answers(&self.replica), &self.published.view(), now_ms);
                 },
             }
             if let Some(leading) = &mut leading {

@@ -54,12 +54,15 @@ impl Hub {
     }
 
     /// Welcomes a session as the cell has its node, or has the node registered first. One registration of a node is
-    /// under way at a time: a later one that is applied first would be undone by the earlier.
+    /// under way at a time: a later one that is applied first would be undone by the earlier. After a write-off that may
+    /// still be applied a node is registered in any case, behind it in the log.
     fn introduce(&mut self, hello: Box<Hello>, view: &dyn Assigned, now_ms: u64) {
         let Some(node) = self.nodes.get_mut(&hello.node) else { return };
         if node.registering || node.writing_off {
             node.register_next = Some(hello);
-        } else if view.node(&hello.node).is_some_and(|record| says_the_same(&record, &hello)) {
+        } else if !node.unsettled
+            && view.node(&hello.node).is_some_and(|record| says_the_same(&record, &hello))
+        {
             self.registered(&hello.node, hello.session, view, now_ms);
         } else {
             node.registering = true;
@@ -86,6 +89,9 @@ impl Hub {
         view: &dyn Assigned,
         now_ms: u64,
     ) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.unsettled = false;
+        }
         if !self.introduce_next(name, view, now_ms) {
             self.registered(name, number, view, now_ms);
         }

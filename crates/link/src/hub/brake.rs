@@ -7,6 +7,9 @@
 //!                    off when its nodes are back, or few enough, or an operator says so
 //! ```
 //!
+//! A rack that gets its power back comes node by node. The first that is back ends "a whole domain", and yet the others
+//! are on their way: the brake stays while they come, and then leaves those that are silent two detection periods.
+//!
 //! Fewer than `brake_nodes` nodes are never a mass loss, whatever their share: in a small cell one dead node, and two,
 //! are just that. Nodes that were lost before do not count, on neither side.
 
@@ -66,6 +69,8 @@ pub(super) struct Brake {
     pub cause: MassLoss,
     /// Nodes that fell silent with it or since, also when they are lost by now: they are gone all the same.
     pub members: BTreeSet<NodeName>,
+    /// When one of them was heard again last.
+    returned_ms: Option<u64>,
     /// Write-offs of the last minute. Bounded by the rate.
     recent_ms: VecDeque<u64>,
     pub written_off: u64,
@@ -99,7 +104,36 @@ impl Window {
 
 impl Brake {
     pub(super) fn new(cause: MassLoss, members: BTreeSet<NodeName>, now_ms: u64) -> Self {
-        Self { since_ms: now_ms, cause, members, recent_ms: VecDeque::new(), written_off: 0 }
+        Self {
+            since_ms: now_ms,
+            cause,
+            members,
+            returned_ms: None,
+            recent_ms: VecDeque::new(),
+            written_off: 0,
+        }
+    }
+
+    /// Notes whether a member that is silent no more is heard, or only gone from the cell.
+    pub(super) fn note_returns(
+        &mut self,
+        members: &BTreeSet<NodeName>,
+        heard: impl Fn(&NodeName) -> bool,
+        now_ms: u64,
+    ) {
+        if self.members.difference(members).any(heard) {
+            self.returned_ms = Some(now_ms);
+        }
+    }
+
+    /// What it is on for, while so many are silent and some of what stood and fell together comes back.
+    pub(super) fn comes_back(&self, silent: usize, config: &HubConfig, now_ms: u64) -> Option<MassLoss> {
+        let together = matches!(self.cause, MassLoss::Domain(_) | MassLoss::Shard(_));
+        let lately = |at_ms: u64| now_ms.saturating_sub(at_ms) < config.silence_ms;
+        let stays = together
+            && silent as u64 >= u64::from(config.brake_nodes)
+            && self.returned_ms.is_some_and(lately);
+        stays.then(|| self.cause.clone())
     }
 
     /// Whether one more node may be written off now, which then is noted.

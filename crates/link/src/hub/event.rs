@@ -90,12 +90,21 @@ pub enum HubEvent {
         /// All of them.
         config: HubConfig,
     },
-    /// A [`HubAction::WriteOff`] was applied or refused, or could not be proposed: exactly one of these for each.
+    /// A [`HubAction::WriteOff`] has its answer, or gets none: exactly one of these for each.
     WriteOffSettled {
         /// The node.
         node: NodeName,
+        /// The entry was applied, whatever the cell said to it. If not, it may be later, or never.
+        applied: bool,
     },
-    /// An operator says that what is silent is gone (`cell brake release`).
+    /// Whether a majority of the masters answers the leader; told before each [`HubEvent::Timer`]. None would mean that
+    /// nothing can be decided, and until this was first told one does.
+    Majority {
+        /// It does.
+        answers: bool,
+    },
+    /// An operator says that what is silent is gone (`cell brake release`). Nothing happens while [`super::LossStatus`] says
+    /// that nobody can be heard, nothing be decided, or a report round is on.
     ReleaseBrake,
     /// Time passed; wanted a few times per heartbeat interval.
     Timer,
@@ -140,7 +149,8 @@ pub enum HubAction {
         /// Why, for both sides' logs.
         reason: LinkEnd,
     },
-    /// Propose the write-off of a silent node, once: when the outcome is not known, it is decided anew.
+    /// Propose the write-off of a silent node, once: when the outcome is not known, it is decided anew, and
+    /// [`HubEvent::WriteOffSettled`] says so.
     WriteOff(WriteOff),
     /// Write-offs are slow from now on.
     BrakeOn {

@@ -5,7 +5,9 @@
 //! is proposed
 //! - in a report round: after the leader took office, was paused, or heard no shard at all, until every node was heard
 //!   or two detection periods have passed;
-//! - for a node whose shard is away while the cell lists it: the node may be there and unheard;
+//! - while no majority of the masters answers: it could not be decided, and its node may be back when it is;
+//! - for a node whose shard is away while the cell lists it: the node may be there and unheard; and while any is away
+//!   for a node that was heard through another one, until its agent would have tried a few;
 //! - for more than the brake lets through.
 //!
 //! The silence of a node counts from when this leader last heard of it; what the leader before it knew is not in the
@@ -25,6 +27,10 @@ use super::node::Node;
 /// meanwhile waits behind the timer. But no detection period is so short that every hiccup counts.
 const PAUSE_MS_MIN: u64 = 2_000;
 
+/// Agents wait 30 s for a welcome before they try another shard, and longer each time: one that left its shard may be
+/// behind one that is away, alive and unheard, once and then once more.
+const ASTRAY_MS: u64 = 60_000;
+
 /// What the hub knows of loss besides its nodes.
 #[derive(Debug, Default)]
 pub(super) struct Loss {
@@ -33,7 +39,16 @@ pub(super) struct Loss {
     last_timer_ms: Option<u64>,
     /// At the last timer no shard was there.
     deaf: bool,
+    /// No majority of the masters answers.
+    alone: bool,
     pub brake: Option<Brake>,
+}
+
+impl Loss {
+    /// Nobody is written off now.
+    fn waits(&self) -> bool {
+        self.round_until_ms.is_some() || self.deaf || self.alone
+    }
 }
 
 /// What people are told of it.
@@ -43,6 +58,8 @@ pub struct LossStatus {
     pub round_left_ms: Option<u64>,
     /// No shard is there, so nobody can be heard.
     pub deaf: bool,
+    /// No majority of the masters answers, so nothing can be decided.
+    pub alone: bool,
     /// The brake, while it is on.
     pub brake: Option<BrakeStatus>,
 }
@@ -81,7 +98,7 @@ impl Hub {
             per_minute: brake::per_minute(self.nodes.len(), &self.config),
         });
         let round_left_ms = self.loss.round_until_ms.map(|until_ms| until_ms.saturating_sub(now_ms));
-        LossStatus { round_left_ms, deaf: self.loss.deaf, brake }
+        LossStatus { round_left_ms, deaf: self.loss.deaf, alone: self.loss.alone, brake }
     }
 
     /// Takes every node of the cell for one that was there until now.
@@ -97,7 +114,7 @@ impl Hub {
     pub(super) fn review_loss(&mut self, view: &dyn Assigned, now_ms: u64) {
         self.note_pauses(now_ms);
         self.end_round(view, now_ms);
-        let waits = self.loss.round_until_ms.is_some() || self.loss.deaf;
+        let waits = self.loss.waits();
         // Nobody was heard yet, or can be: that is no mass loss, and a new leader has better things to do than to count.
         if waits && self.loss.brake.is_none() {
             return;
@@ -106,6 +123,14 @@ impl Hub {
         self.review_brake(&silent, view, now_ms);
         if !waits {
             self.write_off(&silent, now_ms);
+        }
+    }
+
+    /// Whether a majority of the masters answers. While none did shards may have turned to another leader, so what is
+    /// silent then is asked again.
+    pub(super) fn majority(&mut self, answers: bool, now_ms: u64) {
+        if std::mem::replace(&mut self.loss.alone, !answers) && answers {
+            self.begin_round(now_ms);
         }
     }
 
@@ -164,9 +189,14 @@ impl Hub {
             })
             .collect();
         let domain = |name: &NodeName| view.domain(name);
-        let cause = match &self.loss.brake {
+        let heard = |name: &NodeName| self.nodes.get(name).is_some_and(Node::speaks);
+        let cause = match &mut self.loss.brake {
             None => brake::begins(&seen, domain, &self.config, now_ms),
-            Some(_) => brake::goes_on(&seen, domain, &self.config),
+            Some(brake) => {
+                brake.note_returns(&members, heard, now_ms);
+                let goes_on = brake::goes_on(&seen, domain, &self.config);
+                goes_on.or_else(|| brake.comes_back(members.len(), &self.config, now_ms))
+            }
         };
         match (cause, &mut self.loss.brake) {
             (Some(_), Some(brake)) => brake.members = members,
@@ -175,9 +205,18 @@ impl Hub {
                 self.outbox.act(HubAction::BrakeOn { cause: cause.clone(), silent });
                 *none = Some(Brake::new(cause, members, now_ms));
             }
-            (None, Some(_)) => self.end_brake(BrakeEnd::FewSilent),
+            (None, Some(_)) => self.ease(&members, now_ms),
             (None, None) => {}
         }
+    }
+
+    /// Few enough are silent; those that are may be on their way as the others were.
+    fn ease(&mut self, silent: &BTreeSet<NodeName>, now_ms: u64) {
+        let not_before_ms = now_ms.saturating_add(2 * self.config.silence_ms);
+        for (_, node) in self.nodes.iter_mut().filter(|(name, _)| silent.contains(*name)) {
+            node.not_before_ms = not_before_ms;
+        }
+        self.end_brake(BrakeEnd::FewSilent);
     }
 
     fn end_brake(&mut self, end: BrakeEnd) {
@@ -187,8 +226,11 @@ impl Hub {
     }
 
     /// An operator knows better: whoever is silent now is written off when its time has come, and does not bring the
-    /// brake back by staying silent.
+    /// brake back by staying silent. Not while live nodes are silent too because they cannot have been heard.
     pub(super) fn release_brake(&mut self) {
+        if self.loss.waits() {
+            return;
+        }
         if self.loss.brake.is_some() {
             for node in self.nodes.values_mut().filter(|node| !node.speaks()) {
                 node.released = true;
@@ -226,8 +268,12 @@ impl Hub {
         // Less than a detection period would be over before a mass loss can be seen.
         let silent_ms = now_ms.saturating_sub(silent.since_ms);
         let long = silent_ms >= patience_ms.max(self.config.silence_ms);
-        let held =
-            node.registering || node.writing_off || now_ms < node.not_before_ms || self.shard_is_away(node);
+        let astray = silent_ms < ASTRAY_MS && self.links.any_is_away();
+        let held = node.registering
+            || node.writing_off
+            || now_ms < node.not_before_ms
+            || astray
+            || self.shard_is_away(node);
         (long && !held).then_some(silent_ms)
     }
 
@@ -250,10 +296,17 @@ impl Hub {
         }
     }
 
-    /// A write-off was applied, or will not be: whoever came back meanwhile has its turn.
-    pub(super) fn write_off_settled(&mut self, name: &NodeName, view: &dyn Assigned, now_ms: u64) {
+    /// A write-off was applied, or nobody knows whether it will be: whoever came back meanwhile has its turn.
+    pub(super) fn write_off_settled(
+        &mut self,
+        name: &NodeName,
+        applied: bool,
+        view: &dyn Assigned,
+        now_ms: u64,
+    ) {
         if let Some(node) = self.nodes.get_mut(name) {
             node.writing_off = false;
+            node.unsettled = !applied;
         }
         self.introduce_next(name, view, now_ms);
     }

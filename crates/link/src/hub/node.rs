@@ -26,7 +26,10 @@ pub(super) struct Node {
     pub register_next: Option<Box<Hello>>,
     /// A write-off is on its way to the cell: nobody is welcomed before it has its answer.
     pub writing_off: bool,
-    /// It is back after suspicion, and its table is not in the cell yet.
+    /// Nobody knows whether its last write-off will be applied: only a registration, which comes after it in the log, can
+    /// say as what the node may be welcomed.
+    pub unsettled: bool,
+    /// It is back after suspicion, and its table is not in the cell yet, through however many sessions.
     pub returning: bool,
     /// An operator released the brake while it was silent.
     pub released: bool,
@@ -36,7 +39,7 @@ pub(super) struct Node {
     pub shard_before: Option<(ShardName, u64)>,
     /// The shard whose stream ended under it; nothing once it was heard again.
     pub lost_with: Option<ShardName>,
-    /// Not written off before: what its shard has to say may be under way.
+    /// Not written off before: what its shard has to say may be under way, or the node itself.
     pub not_before_ms: u64,
     /// Process ids of attempts that the cell holds to be live here.
     pub pids: BTreeMap<AttemptId, u32>,
@@ -49,7 +52,6 @@ impl Node {
             self.ended_ms = Some(now_ms);
         }
         self.ended_ms.get_or_insert(now_ms);
-        self.returning = false;
     }
 }
 

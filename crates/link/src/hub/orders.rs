@@ -203,6 +203,10 @@ impl Hub {
                 format!("node {name} is now that of instance {}, boot {}", record.instance, record.boot);
             return self.refuse_current(name, message, now_ms);
         }
+        if record.lost {
+            // A lost node is only found again by registering, which its next session does.
+            return self.refuse_current(name, format!("node {name} was written off while it spoke"), now_ms);
+        }
         if (record.id, record.epoch) != (id, epoch) {
             session.welcomed = Some((record.id, record.epoch));
             session.told = Told { table: session.told.table, ..Told::default() };

@@ -471,6 +471,32 @@ fn a_suspect_node_that_is_back_is_worth_another_pass() {
 }
 
 #[test]
+fn a_node_that_returns_is_not_usable_before_its_table_through_whichever_session() {
+    let mut bench = Bench::with_node();
+    bench.say(A, ShardMessage::NodeGone { node: node("n"), session: LinkSession(1) });
+    bench.hello(A, hello("n", 2));
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Returning);
+    bench.on(HubEvent::ShardDisconnected { link: A });
+    bench.hello(B, hello("n", 3));
+    assert_eq!(
+        bench.hub.liveness(&node("n"), bench.now_ms),
+        Liveness::Returning,
+        "nobody knows what runs there"
+    );
+    bench.report(B, 3, 1, vec![], true);
+    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Up);
+}
+
+#[test]
+fn a_node_that_is_lost_while_it_speaks_registers_again() {
+    let mut bench = Bench::with_node();
+    bench.cell.write_off(&node("n"), NodeEpoch(1));
+    assert!(bench.changed().refused().is_some(), "as a lost node it would get no work for ever");
+    assert!(bench.hub.route(&node("n")).is_none());
+    assert_eq!(bench.hello(A, hello("n", 2)).registers, [hello("n", 2)]);
+}
+
+#[test]
 fn shorter_intervals_are_told_at_once_and_held_to_one_old_period_later() {
     let mut bench = Bench::with_node();
     let config = HubConfig { heartbeat_ms: 200, silence_ms: 1_000, ..HubConfig::default() };

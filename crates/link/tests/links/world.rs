@@ -212,7 +212,7 @@ impl World {
                 self.cell.write_off(&off.name, off.epoch);
                 if tell {
                     self.hub(HubEvent::NodesChanged { nodes: vec![off.id] });
-                    self.hub(HubEvent::WriteOffSettled { node: off.name });
+                    self.hub(HubEvent::WriteOffSettled { node: off.name, applied: true });
                 }
             }
             Proposal::Report(report) => {

@@ -18,6 +18,8 @@ enum Step {
     Pass(u64),
     Pause(u64),
     Commit(usize),
+    GiveUp,
+    HearMasters(bool),
     Place,
     Finish(usize),
     Release,
@@ -34,6 +36,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (500_u64..40_000).prop_map(Step::Pass),
         1 => (500_u64..90_000).prop_map(Step::Pause),
         6 => (1_usize..8).prop_map(Step::Commit),
+        2 => Just(Step::GiveUp),
+        1 => any::<bool>().prop_map(Step::HearMasters),
         3 => Just(Step::Place),
         2 => any::<usize>().prop_map(Step::Finish),
         1 => Just(Step::Release),
@@ -53,6 +57,8 @@ fn take(world: &mut World, agents: usize, step: &Step) {
         Step::Pass(ms) => world.pass(ms),
         Step::Pause(ms) => world.pause(ms),
         Step::Commit(count) => (0..count).for_each(|_| world.commit(true)),
+        Step::GiveUp => world.give_up(),
+        Step::HearMasters(answers) => world.hear_masters(answers),
         Step::Place => world.place(),
         Step::Finish(at) => world.finish(at % agents),
         Step::Release => world.release(),
@@ -108,6 +114,49 @@ fn three_dead_nodes_of_four_wait_for_a_minute_each() {
     assert_eq!(cut_for(3, 4, DETECTION_MS + 120_000), (2, true));
 }
 
+/// A rack of four in a cell of so many is cut for half a minute, and its nodes come back one by one.
+fn rack_comes_back(of: usize, every_ms: u64) -> u64 {
+    let mut world = World::new(of);
+    world.pass(3 * DETECTION_MS);
+    (0..4).for_each(|at| world.cut(at));
+    for _ in 0..(DETECTION_MS + 25_000) / 500 {
+        world.pass(500);
+        world.settle();
+    }
+    assert!(world.braked, "a whole rack");
+    for at in 0..4 {
+        world.come(at, at % 2);
+        for _ in 0..every_ms / 500 {
+            world.settle();
+            world.pass(500);
+        }
+    }
+    world.settle();
+    world.write_offs
+}
+
+#[test]
+fn a_rack_that_comes_back_node_by_node_keeps_its_tasks() {
+    // By then every task that can move has been waiting for longer than it wants to.
+    assert_eq!(rack_comes_back(44, 500), 0);
+    assert_eq!(rack_comes_back(44, 7_000), 0);
+    assert_eq!(rack_comes_back(30, 7_000), 0, "a large share of the cell");
+}
+
+#[test]
+fn the_rest_of_a_rack_that_never_comes_back_is_written_off_in_the_end() {
+    let mut world = World::new(44);
+    world.pass(3 * DETECTION_MS);
+    (0..4).for_each(|at| world.cut(at));
+    world.pass(DETECTION_MS + 25_000);
+    world.come(0, 0);
+    world.settle();
+    world.pass(3 * DETECTION_MS - 500);
+    assert_eq!(world.write_offs, 0);
+    world.pass(1_000);
+    assert_eq!(world.write_offs, 3);
+}
+
 #[test]
 fn an_operator_who_knows_better_releases_the_brake() {
     let mut world = World::new(4);
@@ -117,6 +166,22 @@ fn an_operator_who_knows_better_releases_the_brake() {
     world.release();
     world.pass(500);
     assert_eq!(world.write_offs, 3);
+}
+
+#[test]
+fn a_brake_is_not_released_while_nobody_can_be_heard() {
+    let mut world = World::new(8);
+    (0..3).for_each(|at| world.cut(at));
+    world.pass(30_000);
+    assert!(world.braked);
+    (0..2).for_each(|shard| world.lose_shard(shard));
+    world.pass(500);
+    world.release();
+    (0..2).for_each(|shard| world.bring_shard(shard));
+    world.pass(500);
+    world.release();
+    world.pass(2 * DETECTION_MS);
+    assert_eq!(world.write_offs, 0, "those behind the shards, alive or not, are a mass loss");
 }
 
 #[test]
@@ -149,6 +214,20 @@ fn nodes_behind_a_lost_shard_are_not_held_silent_while_it_may_come_back() {
 }
 
 #[test]
+fn a_node_that_left_its_shard_for_one_that_is_away_has_time_to_try_another() {
+    let mut world = World::new(4);
+    world.pass(3 * DETECTION_MS);
+    world.lose_shard(1);
+    [1, 3].into_iter().for_each(|at| world.come(at, 0));
+    world.settle();
+    world.cut(0);
+    world.pass(59_500);
+    assert_eq!(world.write_offs, 0, "its agent waits for a welcome there");
+    world.pass(500);
+    assert_eq!(world.write_offs, 1);
+}
+
+#[test]
 fn without_any_shard_nobody_is_written_off() {
     let mut world = World::new(4);
     world.pass(3 * DETECTION_MS);
@@ -157,6 +236,33 @@ fn without_any_shard_nobody_is_written_off() {
     world.lose_shard(1);
     world.pass(500_000);
     assert_eq!(world.write_offs, 0);
+}
+
+#[test]
+fn a_node_that_is_back_before_its_write_off_is_decided_is_registered_behind_it() {
+    let mut world = World::new(4);
+    world.pass(3 * DETECTION_MS);
+    world.cut(0);
+    world.pass(60_000);
+    world.give_up();
+    world.come(0, 0);
+    world.settle();
+    world.heal(&BTreeSet::new());
+}
+
+#[test]
+fn without_a_majority_nobody_is_written_off() {
+    let mut world = World::new(4);
+    world.pass(3 * DETECTION_MS);
+    world.cut(0);
+    world.hear_masters(false);
+    world.pass(500_000);
+    assert_eq!(world.write_offs, 0, "nothing is proposed that cannot be decided");
+    world.hear_masters(true);
+    world.pass(2 * DETECTION_MS);
+    assert_eq!(world.write_offs, 0, "in its report round");
+    world.pass(500);
+    assert_eq!(world.write_offs, 1);
 }
 
 /// Some of four nodes are cut while the hub goes by this configuration and the checks by the default one.

@@ -8,7 +8,9 @@ use paceline_cell::{Cell, CommandBody, Entry, Event, Reply, ReportedRun, Reporte
 use paceline_link::message::{
     AgentOrder, Desired, Hello, MasterMessage, Observed, OrderSet, Orders, Report, ReportRun, ShardMessage,
 };
-use paceline_link::{Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal, WriteOff};
+use paceline_link::{
+    BrakeEnd, Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal, WriteOff,
+};
 use paceline_rules::{JobSpec, feasible};
 use paceline_types::{
     AgentInstance, AttemptId, BootId, ExitStatus, FenceToken, IndexRange, IndexSet, LinkSession, NodeEpoch,
@@ -29,6 +31,8 @@ enum Proposal {
     Register(Box<Hello>),
     Report(ReportProposal),
     WriteOff(WriteOff),
+    /// One whose outcome the hub was told is unknown. It keeps its place in the log.
+    Late(WriteOff),
 }
 
 struct Agent {
@@ -61,10 +65,16 @@ pub struct World {
     /// No write-off before, unless all have reported in between.
     round_until_ms: Option<u64>,
     deaf: bool,
+    /// No majority of masters answers.
+    alone: bool,
+    was_alone: bool,
     /// Since when the brake has been on, and the write-offs since.
     brake_ms: Option<u64>,
     slow_ms: Vec<u64>,
-    released: bool,
+    /// When a brake ended because few were silent, and who was silent still.
+    eased: Option<(u64, BTreeSet<NodeName>)>,
+    /// Silent when the brake was released, and not welcome since.
+    released: BTreeSet<NodeName>,
     pub write_offs: u64,
     pub braked: bool,
 }
@@ -105,9 +115,12 @@ impl World {
             last_timer_ms: 0,
             round_until_ms: None,
             deaf: false,
+            alone: false,
+            was_alone: false,
             brake_ms: None,
             slow_ms: Vec::new(),
-            released: false,
+            eased: None,
+            released: BTreeSet::new(),
             write_offs: 0,
             braked: false,
         };
@@ -204,8 +217,11 @@ impl World {
         self.term += 1;
         self.hub = Hub::new(self.config.clone());
         self.links = [None; SHARDS];
-        (self.brake_ms, self.released, self.deaf) = (None, false, false);
+        (self.brake_ms, self.deaf) = (None, false);
+        self.released.clear();
+        (self.alone, self.was_alone) = (false, false);
         self.slow_ms.clear();
+        self.eased = None;
         for agent in &mut self.agents {
             (agent.shard, agent.reported, agent.known_ms) = (None, false, self.now_ms);
         }
@@ -216,8 +232,31 @@ impl World {
         }
     }
 
+    /// Whether a majority answers from the next timer on. What was proposed may be committed in either case.
+    pub fn hear_masters(&mut self, answers: bool) {
+        self.alone = !answers;
+    }
+
+    /// Every write-off under way has been for too long: its outcome is unknown, and it may be applied yet.
+    pub fn give_up(&mut self) {
+        let mut told = Vec::new();
+        for proposal in &mut self.proposals {
+            if let Proposal::WriteOff(off) = proposal {
+                told.push(off.name.clone());
+                *proposal = Proposal::Late(off.clone());
+            }
+        }
+        for node in told {
+            self.hub(HubEvent::WriteOffSettled { node, applied: false });
+        }
+    }
+
     pub fn release(&mut self) {
-        self.released |= self.brake_ms.is_some();
+        let waits = self.deaf || self.was_alone || self.round_until_ms.is_some();
+        if self.brake_ms.is_some() && !waits {
+            let silent = self.agents.iter().filter(|agent| agent.shard.is_none());
+            self.released.extend(silent.map(|agent| agent.name.clone()));
+        }
         self.hub(HubEvent::ReleaseBrake);
     }
 
@@ -249,12 +288,16 @@ impl World {
         if std::mem::replace(&mut self.deaf, deaf) && !deaf {
             self.round_until_ms = Some(self.now_ms + 2 * DETECTION_MS);
         }
+        if std::mem::replace(&mut self.was_alone, self.alone) && !self.alone {
+            self.round_until_ms = Some(self.now_ms + 2 * DETECTION_MS);
+        }
         self.last_timer_ms = self.now_ms;
         let lost = |agent: &Agent| self.cell.node_by_name(&agent.name).is_some_and(|node| node.lost);
         let all = self.agents.iter().all(|agent| agent.reported || lost(agent));
         if all || self.round_until_ms.is_some_and(|until_ms| self.now_ms >= until_ms) {
             self.round_until_ms = None;
         }
+        self.hub(HubEvent::Majority { answers: !self.alone });
         self.hub(HubEvent::Timer);
     }
 
@@ -336,13 +379,28 @@ impl World {
                 }
             }
             Proposal::WriteOff(off) => {
-                let WriteOff { name, id, epoch, silent_ms } = off;
-                self.apply(CommandBody::WriteOffNode { node: id, epoch, silent_ms });
+                self.write_off(&off, tell);
                 if tell {
-                    self.hub(HubEvent::NodesChanged { nodes: vec![id] });
-                    self.hub(HubEvent::WriteOffSettled { node: name });
+                    self.hub(HubEvent::WriteOffSettled { node: off.name, applied: true });
                 }
             }
+            Proposal::Late(off) => self.write_off(&off, tell),
+        }
+    }
+
+    /// Nobody is welcome whose tasks may be ended at any moment.
+    fn write_off(&mut self, off: &WriteOff, tell: bool) {
+        let WriteOff { name, id, epoch, silent_ms } = off;
+        let command = CommandBody::WriteOffNode { node: *id, epoch: *epoch, silent_ms: *silent_ms };
+        let reply = self.apply(command);
+        let agent = self.agents.iter().find(|agent| agent.name == *name).expect("known");
+        let speaks = agent.shard.is_some() && agent.welcomed;
+        assert!(
+            !speaks || matches!(reply, Reply::Refused(_)),
+            "{name} is welcome and written off: {reply:?}"
+        );
+        if tell {
+            self.hub(HubEvent::NodesChanged { nodes: vec![*id] });
         }
     }
 
@@ -423,6 +481,12 @@ impl World {
                 }
                 HubAction::Notice(notice) => panic!("nobody is copied here: {notice}"),
                 HubAction::RegisterShard { .. } | HubAction::RemoveShard { .. } => {}
+                HubAction::BrakeOff { end: BrakeEnd::FewSilent } => {
+                    let known = |name: &NodeName| self.released.contains(name);
+                    let silent = |agent: &&Agent| agent.shard.is_none() && !known(&agent.name);
+                    let silent = self.agents.iter().filter(silent);
+                    self.eased = Some((self.now_ms, silent.map(|agent| agent.name.clone()).collect()));
+                }
                 HubAction::BrakeOn { .. } | HubAction::BrakeOff { .. } | HubAction::NodeUsable { .. } => {}
             }
         }
@@ -441,6 +505,13 @@ impl World {
         assert!(off.silent_ms <= self.now_ms - agent.known_ms, "{off:?} at {}", self.now_ms);
         assert!(off.silent_ms >= DETECTION_MS, "a mass loss could not have been seen");
         assert!(!self.deaf && self.round_until_ms.is_none(), "in a report round");
+        let all_there = self.links.iter().all(Option::is_some);
+        assert!(all_there || off.silent_ms >= 60_000, "it may be behind the shard that is away");
+        assert!(!self.alone, "it could not be decided");
+        if let Some((eased_ms, silent)) = &self.eased {
+            let early = self.now_ms - eased_ms < 2 * DETECTION_MS && silent.contains(&off.name);
+            assert!(!early, "the others of {} may be on their way too", off.name);
+        }
         match self.brake_ms {
             Some(brake_ms) => {
                 assert!(self.now_ms - brake_ms >= 60_000, "evictions stop first");
@@ -450,14 +521,16 @@ impl World {
                 );
                 self.slow_ms.push(self.now_ms);
             }
-            None => assert!(self.released || !self.is_mass_loss(), "the brake should be on"),
+            None => assert!(!self.is_mass_loss(), "the brake should be on"),
         }
     }
 
     /// A tenth of the cell, and three nodes, within one detection period; the naive way.
     fn is_mass_loss(&self) -> bool {
         let lost = |agent: &Agent| self.cell.node_by_name(&agent.name).is_some_and(|node| node.lost);
-        let there: Vec<&Agent> = self.agents.iter().filter(|agent| !lost(agent)).collect();
+        let released = |agent: &Agent| agent.shard.is_none() && self.released.contains(&agent.name);
+        let there: Vec<&Agent> =
+            self.agents.iter().filter(|agent| !lost(agent) && !released(agent)).collect();
         let silent: Vec<u64> =
             there.iter().filter(|agent| agent.shard.is_none()).map(|agent| agent.known_ms).collect();
         silent.iter().filter(|first| **first + DETECTION_MS <= self.now_ms).any(|first| {
@@ -476,6 +549,7 @@ impl World {
         match order {
             AgentOrder::Welcome { .. } => {
                 agent.welcomed = true;
+                self.released.remove(&node);
                 let runs = agent.live.iter().map(|attempt| run(*attempt, Observed::Running)).collect();
                 self.report(at, runs, true);
             }
@@ -519,6 +593,7 @@ impl World {
 
     /// Some nodes are gone for good, everything else is repaired, and nobody helps: every task that may be replaced ends.
     pub fn heal(&mut self, gone: &BTreeSet<usize>) {
+        self.hear_masters(true);
         for shard in 0..SHARDS {
             self.bring_shard(shard);
         }

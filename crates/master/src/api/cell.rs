@@ -174,7 +174,8 @@ impl CellApi for CellService {
         }
         // A term that has passed: its brake went with it, and a new leader looks for itself.
         let released = if if_term == 0 || if_term == status.term {
-            self.services.release_brake().await.ok_or_else(not_leader)?
+            let released = self.services.release_brake().await.ok_or_else(not_leader)?;
+            released.map_err(|why| refuse::plain(v1::ErrorCode::Conflict, why))?
         } else {
             false
         };

@@ -40,6 +40,9 @@ fn explanation(replace_after_ms: Option<u64>, detection_ms: u64, loss: &LossStat
              (paceline cell brake release, if they are gone for good)",
             brake.cause, brake.per_minute
         ),
+        LossStatus { alone: true, .. } => {
+            format!("{patience}, but no majority of the masters answers, so nothing can be decided")
+        }
         LossStatus { deaf: true, .. } => {
             format!("{patience}, but no shard is connected, so nobody can be heard")
         }
@@ -66,6 +69,8 @@ mod tests {
         assert!(explanation(Some(60_000), 10_000, &braked).contains("the brake is on"));
         let deaf = LossStatus { deaf: true, ..quiet.clone() };
         assert!(explanation(Some(60_000), 10_000, &deaf).contains("no shard is connected"));
+        let alone = LossStatus { alone: true, ..quiet.clone() };
+        assert!(explanation(Some(60_000), 10_000, &alone).contains("no majority"));
         let round = LossStatus { round_left_ms: Some(7), ..quiet };
         assert!(explanation(Some(60_000), 10_000, &round).contains("7 ms have passed"));
     }

@@ -113,7 +113,8 @@ impl Leading {
         }
     }
 
-    pub(crate) fn on_timer(&mut self, view: &Cell, now_ms: u64) {
+    pub(crate) fn on_timer(&mut self, majority: bool, view: &Cell, now_ms: u64) {
+        self.tell(HubEvent::Majority { answers: majority }, view, now_ms);
         self.tell(HubEvent::Timer, view, now_ms);
         loss::observe(&self.metrics, &self.hub.loss(now_ms));
         self.tick(view, now_ms);
@@ -353,7 +354,7 @@ impl Leading {
             Purpose::RemoveShard => {}
             Purpose::WriteOff(off) => {
                 loss::settled(&self.metrics, &off, proposed.replies.first());
-                self.tell(HubEvent::WriteOffSettled { node: off.name }, view, now_ms);
+                self.tell(HubEvent::WriteOffSettled { node: off.name, applied: true }, view, now_ms);
             }
             Purpose::Shard { link } => {
                 if let Some(Reply::Refused(refusal)) = proposed.replies.first() {
@@ -418,17 +419,18 @@ impl Leading {
                 self.tell(HubEvent::RegistrationRefused { node, session, message }, view, now_ms);
             }
             Purpose::WriteOff(off) => {
-                self.tell(HubEvent::WriteOffSettled { node: off.name }, view, now_ms);
+                // Refused or timed out: in either case it may have been handed to Raft, and be applied yet.
+                self.tell(HubEvent::WriteOffSettled { node: off.name, applied: false }, view, now_ms);
             }
             Purpose::Shard { .. } | Purpose::RemoveShard => {}
         }
     }
 
-    /// An operator says that what is silent is gone. Says whether the brake was on.
-    pub(crate) fn release_brake(&mut self, view: &Cell, now_ms: u64) -> bool {
-        let was_on = self.hub.loss(now_ms).brake.is_some();
+    /// An operator says that what is silent is gone. Says whether the brake was on, or why it stays.
+    pub(crate) fn release_brake(&mut self, view: &Cell, now_ms: u64) -> Result<bool, String> {
+        let was_on = loss::release(&self.hub.loss(now_ms))?;
         self.tell(HubEvent::ReleaseBrake, view, now_ms);
-        was_on
+        Ok(was_on)
     }
 
     /// What the hub knows of nodes and shards.
