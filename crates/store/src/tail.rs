@@ -5,10 +5,11 @@
 //! here. And where a header in the middle is zeros it passes over the rest of the block without a word, although that is
 //! damage; such a file is refused here. Both happens before RocksDB opens the folder.
 //!
-//! An end is cut off only if a record is damaged by zeros up to the bound of a page or to the end of the file, as a page
-//! leaves them that was never written, and no record begins behind it. What was acknowledged was synced, so it does not
-//! end like that. Where a disk did this to a record that had been acknowledged, the log is held against the high-water
-//! mark and the history against the snapshot, as after any other loss.
+//! An end is cut off only if a record is damaged by zeros over all that it has in a page, as a page leaves them that was
+//! never written, or by zeros from a sector on to the end of the file, as a torn write does, and no record begins behind
+//! it. What was acknowledged was synced, so a power cut alone does not leave it like that. A disk that did this to the
+//! last group that was acknowledged is noticed only as far as the high-water mark was synced, which it is with every vote
+//! and once in a while in between, and by the other members; the history is held against the snapshot.
 //!
 //! ```text
 //!  file    blocks of 32 KiB; a record does not cross a block, a longer one is split into fragments
@@ -27,8 +28,9 @@ const HEADER_BYTES: usize = 7;
 const SECTOR_BYTES: usize = 512;
 /// What a file system writes back whole or not at all.
 const PAGE_BYTES: usize = 4096;
-/// The largest write that can be torn: a group commit with room to spare. Damage farther from the end is damage.
-const TORN_BYTES: usize = 16 * 1024 * 1024;
+/// The largest write that can be torn: a group of the log's writer, which is full at 8 MiB and may take one more request
+/// with everything that is in flight (64 MiB), and room for what frames it. Damage farther from the end is damage.
+const TORN_BYTES: usize = 128 * 1024 * 1024;
 /// RocksDB rotates its checksums by this and adds that, so that a checksum of checksums is not special.
 const MASK_DELTA: u32 = 0xa282_ead8;
 
@@ -59,10 +61,11 @@ enum State {
 /// Cuts off the torn ends of the log files in a database's folder. Returns the names of those that it changed.
 pub fn cut_torn_tails(folder: &Path) -> io::Result<Result<Vec<String>, Damaged>> {
     let mut changed = Vec::new();
+    let manifest = current_manifest(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !(name.ends_with(".log") || name.starts_with("MANIFEST-")) {
+        if !(name.ends_with(".log") || manifest.as_ref() == Some(&name)) {
             continue;
         }
         match examine(&fs::read(entry.path())?) {
@@ -77,6 +80,15 @@ pub fn cut_torn_tails(folder: &Path) -> io::Result<Result<Vec<String>, Damaged>>
         }
     }
     Ok(Ok(changed))
+}
+
+/// The manifest that RocksDB reads. One that was being written when the power went is not named yet, and never read.
+fn current_manifest(folder: &Path) -> io::Result<Option<String>> {
+    match fs::read(folder.join("CURRENT")) {
+        Ok(named) => Ok(Some(String::from_utf8_lossy(&named).trim_end().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn examine(content: &[u8]) -> State {
@@ -111,32 +123,34 @@ fn damaged(content: &[u8], at: usize, start: usize) -> State {
     let ends_early = rest.len() < HEADER_BYTES || at + HEADER_BYTES + length_of(rest) > content.len();
     if rest.len() <= TORN_BYTES && lacks_a_page(content, at) && !record_begins_behind(content, at) {
         State::Torn(start)
-    } else if ends_early {
-        // The write was cut short; RocksDB passes over that by itself.
+    } else if ends_early && !record_begins_behind(content, at) {
+        // The write was cut short; RocksDB passes over that by itself. It would pass over records behind it as well.
         State::Readable
     } else {
         State::Damaged(at)
     }
 }
 
-/// Whether somewhere from `at` on, beginning there or at a sector, there is nothing but zeros up to a page's bound.
+/// Whether all that a page has from `at` on is zeros, or the last sector of the file is, from `at` on.
 fn lacks_a_page(content: &[u8], at: usize) -> bool {
-    let mut page = at / PAGE_BYTES * PAGE_BYTES;
-    while page < content.len() {
-        let end = content.len().min(page + PAGE_BYTES);
-        let last_sector = at.max((end - 1) / SECTOR_BYTES * SECTOR_BYTES);
-        if content[last_sector..end].iter().all(|byte| *byte == 0) {
+    let zeros = |from: usize, to: usize| content[from..to].iter().all(|byte| *byte == 0);
+    let last_sector = (content.len() - 1) / SECTOR_BYTES * SECTOR_BYTES;
+    let mut from = at;
+    while from < content.len() {
+        let end = content.len().min((from / PAGE_BYTES + 1) * PAGE_BYTES);
+        if zeros(from, end) {
             return true;
         }
-        page += PAGE_BYTES;
+        from = end;
     }
-    false
+    zeros(at.max(last_sector), content.len())
 }
 
 /// Whether a whole record, or the first fragment of one, begins anywhere behind `at`.
 fn record_begins_behind(content: &[u8], at: usize) -> bool {
-    let begins = |at: usize| fragment(content, at).is_some_and(|(_, kind)| matches!(kind, WHOLE | FIRST));
-    (at + 1..content.len().saturating_sub(HEADER_BYTES)).any(begins)
+    // The type first: a checksum at every byte would take long.
+    let begins = |at: usize| matches!(content[at + 6], WHOLE | FIRST) && fragment(content, at).is_some();
+    (at + 1..(content.len() + 1).saturating_sub(HEADER_BYTES)).any(begins)
 }
 
 fn length_of(header: &[u8]) -> usize {
@@ -228,5 +242,43 @@ mod tests {
         let mut content = [first.clone(), record(WHOLE, &[8; 900])].concat();
         content[700] ^= 1;
         assert_eq!(examine(&content), State::Damaged(first.len()));
+    }
+
+    #[test]
+    fn flipped_length_does_not_hide_the_records_behind_it() {
+        let first = record(WHOLE, &[7; 300]);
+        let mut content = [first.clone(), record(WHOLE, &[8; 900]), record(WHOLE, &[9; 50])].concat();
+        content[first.len() + 5] ^= 0x40;
+        assert_eq!(examine(&content), State::Damaged(first.len()));
+        content.truncate(first.len() + 600);
+        assert_eq!(examine(&content), State::Readable, "with nothing behind it, it may have been cut short");
+    }
+
+    #[test]
+    fn zeros_of_the_content_are_no_lost_page() {
+        let first = record(WHOLE, &[7; 300]);
+        let mut payload = vec![8; 9000];
+        payload[3000..4000].fill(0);
+        let mut content = [first.clone(), record(WHOLE, &payload)].concat();
+        assert!(
+            content[4096 - SECTOR_BYTES..4096].iter().all(|byte| *byte == 0),
+            "a page ends in a sector of zeros"
+        );
+        content[700] ^= 1;
+        assert_eq!(examine(&content), State::Damaged(first.len()));
+    }
+
+    #[test]
+    fn manifest_that_is_not_named_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut damaged = [record(WHOLE, &[7; 300]), record(WHOLE, &[8; 900])].concat();
+        damaged[700] ^= 1;
+        fs::write(folder.path().join("MANIFEST-000005"), &damaged).unwrap();
+        fs::write(folder.path().join("MANIFEST-000004"), record(WHOLE, &[7; 300])).unwrap();
+        fs::write(folder.path().join("CURRENT"), "MANIFEST-000004\n").unwrap();
+        assert_eq!(cut_torn_tails(folder.path()).unwrap(), Ok(Vec::new()));
+        fs::write(folder.path().join("CURRENT"), "MANIFEST-000005\n").unwrap();
+        let file = "MANIFEST-000005".to_owned();
+        assert_eq!(cut_torn_tails(folder.path()).unwrap(), Err(Damaged { file, at: 307 }));
     }
 }

@@ -21,6 +21,8 @@ pub struct SnapshotFolder {
     history: Arc<dyn History>,
     cell: String,
     current: Mutex<Option<Arc<SnapshotFile>>>,
+    /// The number of the last transfer. Whoever creates, renames or removes an incoming file holds this.
+    transfers: Mutex<u64>,
 }
 
 impl SnapshotFolder {
@@ -32,7 +34,8 @@ impl SnapshotFolder {
             disk.remove(Folder::Snapshots, unfinished)?;
         }
         let newest = names.iter().filter(|name| name::is_complete(name)).max().cloned();
-        let folder = Self { disk, history, cell: cell.to_owned(), current: Mutex::new(None) };
+        let cell = cell.to_owned();
+        let folder = Self { disk, history, cell, current: Mutex::new(None), transfers: Mutex::new(0) };
         if let Some(newest) = newest {
             let snapshot = folder.open_file(&newest)?;
             if name::complete(snapshot.meta().last_log_id) != newest {
@@ -99,8 +102,11 @@ impl SnapshotFolder {
         if let Some(current) = self.current().filter(|file| file.meta().last_log_id == last) {
             return Ok(current);
         }
-        let incoming = name::incoming(last);
-        if snapshot.name() != incoming || self.disk.open(Folder::Snapshots, &incoming)?.is_none() {
+        let mut transfers = self.transfers.lock();
+        let mut incoming = snapshot.name().to_owned();
+        if !name::is_incoming(&incoming) || self.disk.open(Folder::Snapshots, &incoming)?.is_none() {
+            *transfers += 1;
+            incoming = name::incoming(last, *transfers);
             self.copy(snapshot, &incoming)?;
         }
         self.publish(&incoming, last)?;
@@ -122,19 +128,25 @@ impl SnapshotFolder {
         if is_planted(Plant::FolderNotSynced) { Ok(()) } else { self.disk.sync_folder(Folder::Snapshots) }
     }
 
-    /// Creates the file that a transfer fills.
-    pub(super) fn create_incoming(&self, last: Option<LogId>) -> Result<Arc<dyn DiskFile>, DiskError> {
-        Ok(self.disk.create(Folder::Snapshots, &name::incoming(last))?.into())
-    }
-
-    /// Forgets a transfer that another one replaces.
-    pub(super) fn remove_incoming(&self, last: Option<LogId>) -> Result<(), DiskError> {
-        self.disk.remove(Folder::Snapshots, &name::incoming(last))
+    /// Creates the file that a transfer fills, and returns its name. Names of earlier transfers go, so that at most one is
+    /// there; one that waits to be installed is open and is copied then.
+    pub(super) fn create_incoming(
+        &self,
+        last: Option<LogId>,
+    ) -> Result<(String, Arc<dyn DiskFile>), DiskError> {
+        let mut transfers = self.transfers.lock();
+        for earlier in self.disk.list(Folder::Snapshots)?.iter().filter(|name| name::is_incoming(name)) {
+            self.disk.remove(Folder::Snapshots, earlier)?;
+        }
+        *transfers += 1;
+        let name = name::incoming(last, *transfers);
+        let file = self.disk.create(Folder::Snapshots, &name)?;
+        Ok((name, file.into()))
     }
 
     /// Opens and fully checks a received file.
-    pub(super) fn open_incoming(&self, last: Option<LogId>) -> Result<SnapshotFile, SnapshotError> {
-        let snapshot = self.open_file(&name::incoming(last))?;
+    pub(super) fn open_incoming(&self, name: &str) -> Result<SnapshotFile, SnapshotError> {
+        let snapshot = self.open_file(name)?;
         snapshot.verify()?;
         Ok(snapshot)
     }

@@ -77,14 +77,9 @@ pub struct Incoming {
 
 struct Transfer {
     key: proto::SnapshotKey,
+    name: String,
     file: Arc<dyn DiskFile>,
     received_bytes: u64,
-}
-
-impl Transfer {
-    fn last(&self) -> Option<LogId> {
-        last_of(&self.key)
-    }
 }
 
 fn last_of(key: &proto::SnapshotKey) -> Option<LogId> {
@@ -106,11 +101,9 @@ impl Incoming {
         if let Some(transfer) = self.transfer.as_ref().filter(|transfer| transfer.key == key) {
             return Ok(transfer.received_bytes);
         }
-        if let Some(replaced) = self.transfer.take() {
-            self.folder.remove_incoming(replaced.last())?;
-        }
-        let file = self.folder.create_incoming(last_of(&key))?;
-        self.transfer = Some(Transfer { key, file, received_bytes: 0 });
+        self.transfer = None;
+        let (name, file) = self.folder.create_incoming(last_of(&key))?;
+        self.transfer = Some(Transfer { key, name, file, received_bytes: 0 });
         Ok(0)
     }
 
@@ -166,6 +159,6 @@ impl Incoming {
             return Err(TransferError::HistoryBehind { watermark, upto });
         }
         transfer.file.sync()?;
-        Ok(self.folder.open_incoming(transfer.last())?)
+        Ok(self.folder.open_incoming(&transfer.name)?)
     }
 }

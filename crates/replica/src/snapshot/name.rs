@@ -19,14 +19,20 @@ pub fn building(last: Option<LogId>) -> String {
     complete(last) + BUILDING
 }
 
-/// Where a snapshot is while it is received.
-pub fn incoming(last: Option<LogId>) -> String {
-    complete(last) + INCOMING
+/// Where a snapshot is while it is received. The number keeps transfers of one snapshot apart: what was received waits
+/// under its name to be installed, while the next offer of the same begins.
+pub fn incoming(last: Option<LogId>, transfer: u64) -> String {
+    format!("{}-{transfer}{INCOMING}", complete(last))
+}
+
+/// Whether this is a snapshot that is or was received.
+pub fn is_incoming(name: &str) -> bool {
+    name.ends_with(INCOMING)
 }
 
 /// Whether a crash may have left this file behind half-written.
 pub fn is_unfinished(name: &str) -> bool {
-    name.ends_with(BUILDING) || name.ends_with(INCOMING)
+    name.ends_with(BUILDING) || is_incoming(name)
 }
 
 /// Whether this is a finished snapshot.

@@ -152,6 +152,28 @@ fn transfer_resumes_where_it_broke_off_and_ignores_repeats() {
 }
 
 #[test]
+fn another_offer_leaves_what_waits_to_be_installed_whole() {
+    let sender = folder(&MemoryDisk::new());
+    let file = sender.build(meta(2, 9), Box::new(Chunks(vec!["first", "second"]))).unwrap();
+    let disk = MemoryDisk::new();
+    let receiver = folder(&disk);
+    let mut incoming = Incoming::new(receiver.clone());
+    let key = key(&file);
+    incoming.offer(key.clone()).unwrap();
+    incoming.chunk(&key, &piece(&file, 0, 4096)).unwrap();
+    let received = incoming.finish(&key).unwrap();
+
+    assert_eq!(incoming.offer(key.clone()).unwrap(), 0, "the sender did not hear of the end");
+    incoming.chunk(&key, &piece(&file, 0, 20)).unwrap();
+    let installed = receiver.adopt(&received).unwrap();
+    assert_eq!(contents(&installed), ["first", "second"]);
+    let restarted = folder(&disk.after_crash(0)).current().expect("it was installed");
+    assert_eq!(contents(&restarted), ["first", "second"]);
+    assert_eq!(incoming.chunk(&key, &piece(&file, 20, 4096)).unwrap(), file.length_bytes());
+    incoming.finish(&key).unwrap();
+}
+
+#[test]
 fn received_file_that_is_not_a_snapshot_is_refused() {
     let sender = folder(&MemoryDisk::new());
     let file = sender.build(meta(2, 9), Box::new(Chunks(vec!["first", "second"]))).unwrap();
