@@ -467,24 +467,10 @@ fn a_suspect_node_that_is_back_is_worth_another_pass() {
     bench.say(B, ShardMessage::NodeGone { node: node("n"), session: LinkSession(2) });
     assert_eq!(bench.hello(B, hello("n", 3)).other, []);
     assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Returning);
-    assert_eq!(bench.report(B, 3, 1, vec![], true).other, [usable], "its table is known");
-}
-
-#[test]
-fn a_node_that_returns_is_not_usable_before_its_table_through_whichever_session() {
-    let mut bench = Bench::with_node();
-    bench.say(A, ShardMessage::NodeGone { node: node("n"), session: LinkSession(1) });
-    bench.hello(A, hello("n", 2));
-    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Returning);
-    bench.on(HubEvent::ShardDisconnected { link: A });
-    bench.hello(B, hello("n", 3));
-    assert_eq!(
-        bench.hub.liveness(&node("n"), bench.now_ms),
-        Liveness::Returning,
-        "nobody knows what runs there"
-    );
-    bench.report(B, 3, 1, vec![], true);
-    assert_eq!(bench.hub.liveness(&node("n"), bench.now_ms), Liveness::Up);
+    bench.on(HubEvent::ShardDisconnected { link: B });
+    bench.on(HubEvent::ShardConnected { link: A, name: shard("a"), address: address("a") });
+    bench.hello(A, hello("n", 4));
+    assert_eq!(bench.report(A, 4, 1, vec![], true).other, [usable], "its table is known");
 }
 
 #[test]
