@@ -32,8 +32,15 @@ pub struct Extent {
     /// All ways in which a cut can turn out, or two of them.
     pub all_survivals: bool,
     pub threads: usize,
-    /// Whether a sync makes anything durable. The canary says no: then the judge must find what is lost.
-    pub syncs_work: bool,
+    pub syncs: Syncs,
+}
+
+/// Which syncs make anything durable. The canaries leave some out: then the judge must find what is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syncs {
+    All,
+    None,
+    NotOfTheMark,
 }
 
 /// What came of it.
@@ -85,7 +92,12 @@ pub fn run(recording: &Recording, extent: Extent, scratch: &Path) -> Result<Repo
 fn produce(recording: &Recording, extent: Extent, cuts: &SyncSender<Cut>, shared: &Shared) -> Result<()> {
     let mut replay = Replay::default();
     for (call, of) in recording.calls.iter().enumerate() {
-        if of.kind == Kind::Sync && !extent.syncs_work {
+        let left_out = match extent.syncs {
+            Syncs::All => false,
+            Syncs::None => of.kind == Kind::Sync,
+            Syncs::NotOfTheMark => of.kind == Kind::Sync && replay.is_of(of, "high-water-mark"),
+        };
+        if left_out {
             continue;
         }
         let boundary = replay.take(of)?;
@@ -163,7 +175,7 @@ fn work(
         let mut report = shared.report.lock();
         report.cuts += 1;
         if let Err(problem) = verdict {
-            if report.failures.len() < TOLD && extent.syncs_work {
+            if report.failures.len() < TOLD && extent.syncs == Syncs::All {
                 eprintln!("cut after call {} ({:?}), {:?}: {problem}", cut.call, cut.survival, cut.progress);
             }
             report.failures.push(format!("call {} {:?}: {problem}", cut.call, cut.survival));

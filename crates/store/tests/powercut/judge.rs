@@ -10,7 +10,25 @@ pub fn judge(script: &Script, progress: Progress, outcome: &Outcome) -> Result<(
     let found = outcome.as_ref().map_err(|refusal| format!("it refuses to open: {refusal}"))?;
     log(script, progress, found)?;
     side(script, progress, found)?;
+    mark_left(script, progress, found)?;
     mark(found)
+}
+
+/// The mark that the cut left promises at least the acknowledged vote and nothing that the log does not have.
+fn mark_left(script: &Script, progress: Progress, found: &Found) -> Result<(), String> {
+    let (vote, last) = found.mark_left.unwrap_or_default();
+    let possible = &script.logs[progress.durable..=progress.begun];
+    if !possible.iter().any(|log| log.vote == vote) {
+        let acknowledged = possible[0].vote;
+        return Err(format!(
+            "the mark on the disk promises vote {vote:?}; acknowledged was {acknowledged:?}"
+        ));
+    }
+    if last.map(|at| (at.term, at.index)) > found.log.last().map(|at| (at.term, at.index)) {
+        let has = found.log.last();
+        return Err(format!("the mark on the disk promises {last:?}; the log ends at {has:?}"));
+    }
+    Ok(())
 }
 
 /// The log is as it was after some step: at least the last durable one, at most the last that had begun.

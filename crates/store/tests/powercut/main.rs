@@ -74,20 +74,36 @@ fn scratch() -> Result<tempfile::TempDir> {
 }
 
 fn sample() -> Result<()> {
+    trace::check_that_acknowledgements_are_boundaries()?;
     let (seed, steps, every) = SAMPLE;
-    cut(seed, steps, cuts::Extent { every, all_survivals: false, threads: THREADS, syncs_work: true })?;
+    cut(
+        seed,
+        steps,
+        cuts::Extent { every, all_survivals: false, threads: THREADS, syncs: cuts::Syncs::All },
+    )?;
     canary()?;
     damaged(1, steps)
 }
 
-/// A disk on which syncs do nothing must be found out, or the judge sees nothing.
+/// A disk on which syncs do nothing must be found out, and so must a mark that is never synced, or the judge sees nothing.
 fn canary() -> Result<()> {
     let scratch = scratch()?;
     let recording = recording::record(SAMPLE.0, CANARY_STEPS, scratch.path())?;
-    let extent = cuts::Extent { every: 20, all_survivals: false, threads: THREADS, syncs_work: false };
-    let report = cuts::run(&recording, extent, scratch.path())?;
+    let cut = |every, syncs| {
+        let extent = cuts::Extent { every, all_survivals: false, threads: THREADS, syncs };
+        cuts::run(&recording, extent, scratch.path())
+    };
+    let report = cut(20, cuts::Syncs::None)?;
     println!("canary: {} of {} cuts without syncs were found out", report.failures.len(), report.cuts);
     ensure!(report.failures.len() * 4 > report.cuts, "cuts of a disk that never syncs passed");
+    let report = cut(10, cuts::Syncs::NotOfTheMark)?;
+    println!(
+        "canary: {} of {} cuts without syncs of the mark were found out",
+        report.failures.len(),
+        report.cuts
+    );
+    let seen = report.failures.iter().any(|failure| failure.contains("the mark on the disk promises vote"));
+    ensure!(seen, "cuts of a mark that is never synced passed");
     Ok(())
 }
 
@@ -127,7 +143,7 @@ fn all_cuts(words: &[&str]) -> Result<()> {
             _ => bail!("usage: cuts [--seed S] [--steps N] [--every K] [--ways two|all]"),
         }
     }
-    cut(seed, steps, cuts::Extent { every, all_survivals, threads: THREADS, syncs_work: true })
+    cut(seed, steps, cuts::Extent { every, all_survivals, threads: THREADS, syncs: cuts::Syncs::All })
 }
 
 fn cut(seed: u64, steps: usize, extent: cuts::Extent) -> Result<()> {

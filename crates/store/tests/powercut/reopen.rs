@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use paceline_replica::{
-    Ballot, CommitPath, Execution, FatalHandler, History, HistoryAge, HistoryRow, Position, ReadLimit,
-    read_mark,
+    Ballot, CommitPath, Disk, Execution, FatalHandler, Folder, History, HistoryAge, HistoryRow, Position,
+    ReadLimit, read_mark,
 };
 use paceline_store::{HistoryStore, RocksDisk};
 use parking_lot::Mutex;
@@ -29,6 +29,8 @@ pub struct Found {
     /// The newest of each name, as another index tells it.
     pub newest: Vec<Option<u64>>,
     pub count: u64,
+    /// What the mark promised before anything was opened and written it anew; `None` where there was none yet.
+    pub mark_left: Option<(Option<Ballot>, Option<Position>)>,
     pub marked_vote: Option<Ballot>,
     pub marked_last: Option<Position>,
 }
@@ -69,6 +71,9 @@ async fn read_all(dir: &Path, failure: Arc<Mutex<Option<String>>>) -> Result<Fou
     let told = failure.clone();
     config.fatal = FatalHandler::replaced_by(move |reason| *told.lock() = Some(reason.to_owned()));
     let disk = Arc::new(RocksDisk::open_small(dir)?);
+    // To read the mark creates it where there is none.
+    let left = disk.open(Folder::Root, "high-water-mark")?.is_some();
+    let mark_left = if left { Some(read_mark(disk.as_ref())?) } else { None };
     let history: Arc<dyn History> = Arc::new(HistoryStore::open_small(dir)?);
     let tally = Arc::new(Mutex::new(Tally::default()));
     let machine = Machine { tally: tally.clone(), history: history.clone(), failed: failure.clone() };
@@ -98,6 +103,7 @@ async fn read_all(dir: &Path, failure: Arc<Mutex<Option<String>>>) -> Result<Fou
         rows,
         newest,
         count: history.len()?,
+        mark_left,
         marked_vote,
         marked_last,
     })

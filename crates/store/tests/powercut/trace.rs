@@ -29,6 +29,12 @@ pub struct Progress {
     pub settled: usize,
 }
 
+impl Progress {
+    fn promises_more_than(self, before: Self) -> bool {
+        (self.durable, self.settled) != (before.durable, before.settled)
+    }
+}
+
 /// Reads a trace; paths lose the recorded folder.
 pub fn read(trace: &Path, root: &Path) -> Result<Vec<Call>> {
     let bytes = std::fs::read(trace).with_context(|| format!("the trace {}", trace.display()))?;
@@ -90,12 +96,17 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Takes the next call. Returns whether the disk may look different after a power cut now.
+    /// Takes the next call. Returns whether a power cut now may be judged otherwise than one before: the disk may look
+    /// different, or more was acknowledged. The latter on its own finds what is acknowledged and only then synced.
     pub fn take(&mut self, call: &Call) -> Result<bool> {
         let target = || std::str::from_utf8(&call.data).context("a name is not UTF-8");
         match call.kind {
             Kind::Start => self.open.clear(),
-            Kind::Mark => self.mark(std::str::from_utf8(&call.data)?)?,
+            Kind::Mark => {
+                let before = self.progress;
+                self.mark(std::str::from_utf8(&call.data)?)?;
+                return Ok(self.progress.promises_more_than(before));
+            }
             Kind::Open => return self.opened(call),
             Kind::Close => drop(self.open.remove(&call.fd)),
             Kind::Write => self.volume.write(self.file(call)?, call.a, &call.data),
@@ -112,7 +123,12 @@ impl Replay {
             Kind::MakeFolder => self.volume.make_folder(&call.path),
             Kind::Unsupported => bail!("the process did what a trace cannot describe: {}", call.path),
         }
-        Ok(!matches!(call.kind, Kind::Start | Kind::Mark | Kind::Close))
+        Ok(!matches!(call.kind, Kind::Start | Kind::Close))
+    }
+
+    /// Whether a call is on the file of this name.
+    pub fn is_of(&self, call: &Call, name: &str) -> bool {
+        self.volume.find(name).is_some_and(|file| self.open.get(&call.fd) == Some(&file))
     }
 
     fn file(&self, call: &Call) -> Result<FileId> {
@@ -147,4 +163,30 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// A process that acknowledges before its sync is to be found out, so there must be a boundary between the two.
+pub fn check_that_acknowledgements_are_boundaries() -> Result<()> {
+    let call =
+        |kind, a, path: &str, data: &[u8]| Call { kind, fd: 3, a, path: path.into(), data: data.into() };
+    let calls = [
+        call(Kind::Open, CREATED, "log", b""),
+        call(Kind::Write, 0, "", b"entry"),
+        call(Kind::Mark, 0, "", b"s 0"),
+        call(Kind::Mark, 0, "", b"d 0"),
+        call(Kind::Sync, 0, "", b""),
+    ];
+    let mut replay = Replay::default();
+    let mut boundaries = Vec::new();
+    for call in &calls {
+        if replay.take(call)? {
+            boundaries.push((call.kind as u8, replay.progress.durable, replay.volume.pending()));
+        }
+    }
+    let between = (Kind::Mark as u8, 1, 2);
+    ensure!(
+        boundaries.contains(&between),
+        "no cut between an acknowledgement and a later sync: {boundaries:?}"
+    );
+    Ok(())
 }
