@@ -108,10 +108,10 @@ impl Auditor {
 fn note_points(trace: &Trace, sight: &Sight) {
     let tasks = || sight.jobs.iter().flat_map(|(_, tasks)| tasks);
     for (point, reached) in [
-        ("job_retired", sight.jobs.iter().any(|(job, _)| job.retired)),
-        ("attempt_repeated", tasks().any(|task| task.attempt > 1)),
-        ("task_stopped", tasks().any(|task| task.state() == v1::TaskState::Killed)),
-        ("task_failed", tasks().any(|task| task.state() == v1::TaskState::Failed)),
+        ("a finished job retired", sight.jobs.iter().any(|(job, _)| job.retired)),
+        ("a task was tried again", tasks().any(|task| task.attempt > 1)),
+        ("a task was stopped", tasks().any(|task| task.state() == v1::TaskState::Killed)),
+        ("a task failed", tasks().any(|task| task.state() == v1::TaskState::Failed)),
     ] {
         if reached {
             trace.sometimes(point);

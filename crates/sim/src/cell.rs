@@ -112,7 +112,7 @@ impl<'p> Run<'p> {
         match who {
             Target::Host(name) => Some(name.clone()),
             Target::Leader => {
-                self.trace.sometimes("leader_struck");
+                self.trace.sometimes("the leader was struck");
                 self.ledger.leader()
             }
         }

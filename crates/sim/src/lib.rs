@@ -30,6 +30,8 @@ pub mod medium;
 pub mod net;
 pub mod observer;
 pub mod plan;
+pub mod plants;
+pub mod points;
 pub mod power;
 pub mod shape;
 pub mod tasks;

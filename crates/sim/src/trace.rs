@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::clock;
+use crate::points::Simulation;
 
 /// The trace of one run. Clones are the same trace.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ struct State {
     shown: bool,
     digest: u64,
     counts: BTreeMap<&'static str, u64>,
+    /// The simulation whose points can be reached; any simulation's, where a part is tried alone.
+    simulation: Option<Simulation>,
     points: BTreeSet<&'static str>,
     violations: Vec<String>,
 }
@@ -39,11 +42,21 @@ impl State {
 }
 
 impl Trace {
-    /// An empty trace; `shown` prints each event to stderr.
+    /// An empty trace of a part that is tried alone; `shown` prints each event to stderr.
     #[must_use]
     pub fn new(shown: bool) -> Self {
+        Self::begin(None, shown)
+    }
+
+    /// The empty trace of a run of this simulation.
+    #[must_use]
+    pub fn of(simulation: Simulation, shown: bool) -> Self {
+        Self::begin(Some(simulation), shown)
+    }
+
+    fn begin(simulation: Option<Simulation>, shown: bool) -> Self {
         let (counts, points) = (BTreeMap::new(), BTreeSet::new());
-        let state = State { shown, digest: BASIS, counts, points, violations: Vec::new() };
+        let state = State { shown, digest: BASIS, counts, simulation, points, violations: Vec::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -62,9 +75,16 @@ impl Trace {
         *self.0.lock().counts.entry(what).or_default() += by;
     }
 
-    /// A point that a sweep must reach in some of its seeds was reached.
+    /// A point that a sweep must reach in some of its seeds was reached; its words stand in the simulation's table.
     pub fn sometimes(&self, point: &'static str) {
-        self.0.lock().points.insert(point);
+        let known = |simulation: Simulation| simulation.points().contains(&point);
+        let mut state = self.0.lock();
+        let is_known = state.simulation.map_or_else(|| Simulation::ALL.into_iter().any(known), known);
+        let is_new = state.points.insert(point);
+        drop(state);
+        if is_new && !is_known {
+            self.violation("points-are-known", format_args!("`{point}` stands in no table of `points`"));
+        }
     }
 
     /// Something that may never be so is so.
@@ -111,5 +131,26 @@ impl Trace {
     #[must_use]
     pub fn points(&self) -> BTreeSet<&'static str> {
         self.0.lock().points.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_of_no_table_and_one_of_the_other_simulation_are_violations_and_said_once() {
+        let trace = Trace::of(Simulation::Cell, false);
+        trace.sometimes("all masters were down at once");
+        assert_eq!(trace.violations(), Vec::<String>::new());
+        for _ in 0..2 {
+            trace.sometimes("a master left");
+        }
+        assert_eq!(trace.violations(), ["points-are-known: `a master left` stands in no table of `points`"]);
+        let trace = Trace::new(false);
+        trace.sometimes("a master left");
+        assert_eq!(trace.violations(), Vec::<String>::new());
+        trace.sometimes("somebody came by");
+        assert_eq!(trace.violations().len(), 1);
     }
 }

@@ -162,7 +162,7 @@ impl ClientSeat {
             Call::Transfer => {
                 let moved = client.cell().transfer_leadership(None).await;
                 if moved.is_ok() {
-                    self.trace.sometimes("leadership_transferred");
+                    self.trace.sometimes("leadership was handed over");
                 }
                 self.said("transfer", moved.map(|reply| reply.revision));
             }
@@ -208,7 +208,7 @@ impl ClientSeat {
     pub fn heard(&self, status: &v1::CellStatusReply) {
         self.ledger.leads(status.term, &status.leader);
         if status.masters.iter().any(|master| master.purged_revision.is_some()) {
-            self.trace.sometimes("log_purged");
+            self.trace.sometimes("a log was purged");
         }
         let Some(state) = &status.state_digest else { return };
         if let Some(other) = self.ledger.digest(state.revision, &state.digest, &status.answered_by) {
@@ -226,7 +226,7 @@ impl ClientSeat {
             Answer::Done(_) => "calls_done",
             Answer::NotDone(_) => "calls_not_done",
             Answer::Open => {
-                self.trace.sometimes("outcome_open");
+                self.trace.sometimes("a call ended with its outcome open");
                 "calls_open"
             }
         };

@@ -245,11 +245,11 @@ impl World {
     fn note_points(&self) {
         let mut masters = self.seats.iter().filter(|(_, seat)| matches!(seat, Seat::Master(_)));
         if masters.all(|(name, _)| self.down.contains_key(name)) {
-            self.trace.sometimes("all_masters_down");
+            self.trace.sometimes("all masters were down at once");
         }
         let mut shards = self.seats.iter().filter(|(_, seat)| matches!(seat, Seat::Shard));
         if shards.all(|(name, _)| self.down.contains_key(name)) {
-            self.trace.sometimes("all_shards_down");
+            self.trace.sometimes("all shards were down at once");
         }
     }
 

@@ -53,3 +53,33 @@ fn a_wrong_word_is_refused_by_name() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && text.contains("--seed many: a number is expected"), "{text}");
 }
+
+fn lines(words: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_paceline-sim")).args(words).output().expect("it starts");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn points_and_plants_are_listed_one_in_a_line() {
+    for simulation in ["cell", "consensus"] {
+        let points = lines(&["points", simulation]);
+        assert!(points.len() >= 5 && points.iter().all(|point| point.contains(' ')), "{points:?}");
+        let plants = lines(&["plants", simulation]);
+        assert!(plants.contains(&"lying-sync".to_owned()), "{plants:?}");
+    }
+}
+
+#[test]
+fn a_planted_bug_is_caught_by_a_check_and_the_summary_names_both() {
+    let output = Command::new(env!("CARGO_BIN_EXE_paceline-sim"))
+        .args(["cell", "--plan", "canary", "--seed", "1", "--plant", "lying-sync"])
+        .output()
+        .expect("the simulation starts");
+    let summary = summary(&output);
+    assert!(!output.status.success(), "{summary}");
+    for words in [r#""plant":"lying-sync""#, r#""verdict":"violated""#, "--plant lying-sync --trace"] {
+        assert!(summary.contains(words), "{words}: {summary}");
+    }
+    assert!(summary.contains(r#""violated":["#) && !summary.contains(r#""violated":[]"#), "{summary}");
+}

@@ -216,7 +216,7 @@ impl World {
         self.trace.event("net", format_args!("{how:?} {}", words.join(" ")));
         self.trace.count("partitions", 1);
         if bridge.is_some() {
-            self.trace.sometimes("a bridge partition");
+            self.trace.sometimes("a partition left a bridge");
         }
         self.cut = Some(Cut { how, pairs, until });
     }

@@ -299,7 +299,7 @@ impl World {
         // The handles go only now: their runtime is gone.
         *host.seat.life.lock() = super::host::Life { power, ..Default::default() };
         if !loss.is_nothing() {
-            self.trace.sometimes("a crash lost something");
+            self.trace.sometimes("a crash lost unsynced bytes");
         }
         self.trace.count("crashes", 1);
         self.trace.event(name, loss);

@@ -2,43 +2,18 @@
 //!
 //! The last line on stdout is the summary, for programs. Exit status 0 only where everything held.
 
+mod arguments;
 mod os;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use paceline_sim::consensus::{self, Switch};
-use paceline_sim::plan::Family;
+use paceline_sim::points::Simulation;
 use paceline_sim::trace::Trace;
-use paceline_sim::{cell, clock};
+use paceline_sim::{cell, clock, plants};
 
-const USAGE: &str = "\
-usage: paceline-sim cell --seed SEED [--plan FAMILY] [--trace] [--log FILTER]
-       paceline-sim consensus --seed SEED [--plant BUG] [--trace] [--log FILTER]
-
-  cell            the whole cell: masters, shards, agents, clients
-  consensus       the masters' log alone, on faulty disks
-  --plan FAMILY   swarm (the default: faults of a mix of its own), smoke (one killed leader)
-                  or canary (disks that lie: the checks must find it)
-  --plant BUG     plant a bug that must be caught; a wrong name lists them
-  --trace         print what happens, with virtual times, to stderr
-  --log FILTER    print what production code logs as well, for example info,paceline_master=debug
-";
-
-/// Which simulation.
-#[derive(Clone, Copy)]
-enum Kind {
-    Cell(Family),
-    Consensus(Option<Switch>),
-}
-
-/// What to run.
-struct Arguments {
-    seed: u64,
-    kind: Kind,
-    shown: bool,
-    log: Option<String>,
-}
+use self::arguments::{Asked, Run};
 
 fn main() -> ExitCode {
     match run() {
@@ -52,19 +27,27 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool> {
-    let arguments = arguments()?;
-    let seed = arguments.seed;
+    match arguments::read(std::env::args().skip(1))? {
+        Asked::Run(run) => seed(&run),
+        Asked::Points(simulation) => {
+            simulation.points().iter().for_each(|point| println!("{point}"));
+            Ok(true)
+        }
+        Asked::Plants(simulation) => {
+            plants::of(simulation).into_iter().for_each(|bug| println!("{}", bug.name()));
+            Ok(true)
+        }
+    }
+}
+
+/// Runs one seed; true where everything held.
+fn seed(run: &Run) -> Result<bool> {
+    let seed = run.seed;
     os::seed(seed);
-    if let Some(filter) = &arguments.log {
+    if let Some(filter) = &run.log {
         log(filter)?;
     }
-    let reproduce = match arguments.kind {
-        Kind::Cell(family) => format!("paceline-sim cell --seed {seed} --plan {} --trace", family.as_str()),
-        Kind::Consensus(None) => format!("paceline-sim consensus --seed {seed} --trace"),
-        Kind::Consensus(Some(bug)) => {
-            format!("paceline-sim consensus --seed {seed} --plant {} --trace", bug.name())
-        }
-    };
+    let reproduce = run.reproduce();
     let hook = std::panic::take_hook();
     let line = reproduce.clone();
     std::panic::set_hook(Box::new(move |panic| {
@@ -72,16 +55,21 @@ fn run() -> Result<bool> {
         eprintln!("at {} ms of virtual time; to reproduce: {line}", clock::now_ms());
         println!(r#"{{"seed":{seed},"verdict":"panicked","reproduce":"{line}"}}"#);
     }));
-    let trace = Trace::new(arguments.shown);
-    match arguments.kind {
-        Kind::Cell(family) => cell::run(seed, &family.plan(seed), &trace)?,
-        Kind::Consensus(bug) => consensus::run(seed, bug, &trace)?,
+    let trace = Trace::of(run.simulation, run.shown);
+    match run.simulation {
+        Simulation::Cell => {
+            let mut plan = run.family.plan(seed);
+            plants::plant_in_cell(run.plant, &mut plan);
+            cell::run(seed, &plan, &trace)?;
+        }
+        Simulation::Consensus => consensus::run(seed, run.plant, &trace)?,
     }
-    Ok(report(seed, &trace, &reproduce))
+    Ok(report(run, &trace, &reproduce))
 }
 
 /// Prints the summary; true where everything held.
-fn report(seed: u64, trace: &Trace, reproduce: &str) -> bool {
+fn report(run: &Run, trace: &Trace, reproduce: &str) -> bool {
+    let seed = run.seed;
     let violations = trace.violations();
     for violation in &violations {
         println!("seed {seed}: {violation}");
@@ -90,53 +78,24 @@ fn report(seed: u64, trace: &Trace, reproduce: &str) -> bool {
     let counts: Vec<String> =
         trace.counts().iter().map(|(name, count)| format!("{}:{count}", quoted(name))).collect();
     let points: Vec<String> = trace.points().iter().map(|point| quoted(point)).collect();
+    // Violations begin with the name of their check.
+    let mut checks: Vec<String> =
+        violations.iter().filter_map(|text| text.split(':').next()).map(quoted).collect();
+    checks.sort_unstable();
+    checks.dedup();
     let verdict = if violations.is_empty() { "held" } else { "violated" };
     println!(
-        r#"{{"seed":{seed},"verdict":"{verdict}","digest":"{:016x}","violations":{},"counts":{{{}}},"sometimes":[{}],"reproduce":{}}}"#,
+        r#"{{"seed":{seed},"simulation":"{}","plant":{},"verdict":"{verdict}","digest":"{:016x}","violations":{},"violated":[{}],"counts":{{{}}},"sometimes":[{}],"reproduce":{}}}"#,
+        run.simulation.as_str(),
+        run.plant.map_or_else(|| "null".to_owned(), |bug| quoted(Switch::name(bug))),
         trace.digest(),
         violations.len(),
+        checks.join(","),
         counts.join(","),
         points.join(","),
         quoted(reproduce)
     );
     violations.is_empty()
-}
-
-fn arguments() -> Result<Arguments> {
-    let mut words = std::env::args().skip(1);
-    let mut kind = match words.next().as_deref() {
-        Some("cell") => Kind::Cell(Family::Swarm),
-        Some("consensus") => Kind::Consensus(None),
-        Some(other) => bail!("not a simulation: {other}\n\n{USAGE}"),
-        None => bail!("a simulation is missing\n\n{USAGE}"),
-    };
-    let (mut seed, mut shown, mut log) = (None, false, None);
-    while let Some(word) = words.next() {
-        match (word.as_str(), &mut kind) {
-            ("--seed", _) => {
-                let text = words.next().context("--seed needs a number")?;
-                seed = Some(text.parse().with_context(|| format!("--seed {text}: a number is expected"))?);
-            }
-            ("--plan", Kind::Cell(family)) => {
-                let text = words.next().context("--plan needs a word")?;
-                let found = Family::ALL.into_iter().find(|family| family.as_str() == text);
-                *family =
-                    found.with_context(|| format!("--plan {text}: swarm, smoke or canary is expected"))?;
-            }
-            ("--plant", Kind::Consensus(bug)) => {
-                let text = words.next().context("--plant needs a bug")?;
-                let names: Vec<_> = Switch::all().into_iter().map(Switch::name).collect();
-                let found = Switch::all().into_iter().find(|bug| bug.name() == text);
-                let found = found.with_context(|| format!("--plant {text}: one of {}", names.join(", ")))?;
-                *bug = Some(found);
-            }
-            ("--trace", _) => shown = true,
-            ("--log", _) => log = Some(words.next().context("--log needs a filter")?),
-            (other, _) => bail!("not an option: {other}\n\n{USAGE}"),
-        }
-    }
-    let seed = seed.with_context(|| format!("--seed is missing\n\n{USAGE}"))?;
-    Ok(Arguments { seed, kind, shown, log })
 }
 
 /// What production code logs, under virtual time.

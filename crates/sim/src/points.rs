@@ -1,0 +1,80 @@
+//! The points that a sweep must reach in some of its seeds: where none was ever reached, the checks have looked at nothing
+//! there, and the sweep counts for less than it seems.
+//!
+//! One table for each simulation, and nothing else: code that gets to a point says so with `Trace::sometimes`, in the
+//! words of the table. Words that stand in no table are a violation of their own, so that a point cannot be reached under
+//! one name and missed under another. `cargo xtask sim coverage` counts the seeds that reach each.
+
+/// Which simulation a run belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Simulation {
+    /// The whole cell.
+    Cell,
+    /// Consensus alone.
+    Consensus,
+}
+
+impl Simulation {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Cell, Self::Consensus];
+
+    /// Its word on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cell => "cell",
+            Self::Consensus => "consensus",
+        }
+    }
+
+    /// Its points.
+    #[must_use]
+    pub const fn points(self) -> &'static [&'static str] {
+        match self {
+            Self::Cell => CELL,
+            Self::Consensus => CONSENSUS,
+        }
+    }
+}
+
+/// What must have happened in some whole cell of a sweep. Each is a sentence in the past tense.
+pub const CELL: &[&str] = &[
+    "a call ended with its outcome open",
+    "a finished job retired",
+    "a log was purged",
+    "a task failed",
+    "a task was stopped",
+    "a task was tried again",
+    "all masters were down at once",
+    "all shards were down at once",
+    "leadership was handed over",
+    "the leader was struck",
+];
+
+/// What must have happened in some seed of consensus alone.
+pub const CONSENSUS: &[&str] = &[
+    "a crash lost unsynced bytes",
+    "a damaged disk was refused",
+    "a master joined",
+    "a master left",
+    "a partition left a bridge",
+    "leadership was handed over",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_sentences_in_the_order_of_the_alphabet_and_none_is_there_twice() {
+        for simulation in Simulation::ALL {
+            let points = simulation.points();
+            assert!(points.is_sorted_by(|one, next| one < next), "{}: {points:?}", simulation.as_str());
+            for point in points {
+                let plain =
+                    point.chars().all(|letter| letter.is_ascii_alphanumeric() || " '-".contains(letter));
+                assert!(plain && point.contains(' ') && point.trim() == *point, "{point:?}");
+            }
+        }
+    }
+}
