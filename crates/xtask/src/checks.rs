@@ -10,13 +10,23 @@ use anyhow::Result;
 use crate::command;
 use crate::parts::Parts;
 use crate::setup::{self, BuildEnvironment};
+use crate::sim;
 use crate::tidy;
 use crate::workspace::Workspace;
 
+/// Whether the seeds of the simulation are among the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeds {
+    /// As whoever hands something in runs them.
+    Run,
+    /// For somebody who works on a crate and runs its tests over and over.
+    Skip,
+}
+
 /// `cargo xtask test`.
-pub fn test(workspace: &Workspace) -> Result<()> {
+pub fn test(workspace: &Workspace, seeds: Seeds) -> Result<()> {
     let mut parts = Parts::default();
-    let outcome = test_parts(workspace, &mut parts);
+    let outcome = test_parts(workspace, seeds, &mut parts);
     parts.report();
     outcome
 }
@@ -38,10 +48,18 @@ pub fn fix(workspace: &Workspace) -> Result<()> {
     command::run(workspace.cargo().args(["fmt", "--all"]))
 }
 
-fn test_parts(workspace: &Workspace, parts: &mut Parts) -> Result<()> {
+fn test_parts(workspace: &Workspace, seeds: Seeds, parts: &mut Parts) -> Result<()> {
     let environment = parts.time("set-up", || setup::ensure(workspace))?;
     build_and_test(workspace, &environment, parts)?;
-    parts.time("tidy", || tidy::run(workspace))
+    // Before the long part: it is over in a moment.
+    parts.time("tidy", || tidy::run(workspace))?;
+    match seeds {
+        Seeds::Run => parts.time("simulation", || sim::test(workspace)),
+        Seeds::Skip => {
+            eprintln!("==> simulation: skipped, as --without-simulation asks");
+            Ok(())
+        }
+    }
 }
 
 fn ci_parts(workspace: &Workspace, parts: &mut Parts) -> Result<()> {
@@ -49,7 +67,8 @@ fn ci_parts(workspace: &Workspace, parts: &mut Parts) -> Result<()> {
     parts.time("format", || command::run(workspace.cargo().args(["fmt", "--all", "--check"])))?;
     let environment = parts.time("set-up", || setup::ensure(workspace))?;
     parts.time("clippy", || command::run(&mut clippy(workspace, &environment)))?;
-    build_and_test(workspace, &environment, parts)
+    build_and_test(workspace, &environment, parts)?;
+    parts.time("simulation", || sim::test(workspace))
 }
 
 fn clippy(workspace: &Workspace, environment: &BuildEnvironment) -> Command {

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::checks::Seeds;
 use crate::workspace::Workspace;
 
 const USAGE: &str = "\
@@ -26,10 +27,15 @@ usage: cargo xtask COMMAND
   demo [--json]   set up, build, start a cell, run a batch in it, kill its leader, a shard and
                   an agent meanwhile, check everything
                   (--json: the summary once more, as JSON on the last line)
-  test            set up, build, run every test, then tidy
+  test [--without-simulation]
+                  set up, build, run every test, tidy, then 300 seeds of the simulation
+                  (--without-simulation: not the seeds)
   ci              test, and before it formatting and clippy
   sim             run seeds of the simulation on all cores:
-                  sim [cell|consensus] --seeds N [--first-seed S] | --budget 15m | --seed X
+                  sim [cell|consensus] --seeds N [--first-seed S] [--resume] | --budget 15m | --seed X
+                  sim coverage --seeds N: how many seeds reach each point
+                  sim mutants: how many seeds catch each planted bug
+                  sim report [--write]: what the ledger of these sources says
   powercut [--seed S] [--steps N] [--every K] [--ways two|all]
                   record a thousand steps of the store, cut the power at every write, sync and
                   rename, and reopen what each cut may leave
@@ -58,7 +64,8 @@ fn run(arguments: &[String]) -> Result<()> {
     match words.as_slice() {
         ["demo"] => demo::run(&Workspace::locate()?, demo::Output::Text),
         ["demo", "--json"] => demo::run(&Workspace::locate()?, demo::Output::TextThenJson),
-        ["test"] => checks::test(&Workspace::locate()?),
+        ["test"] => checks::test(&Workspace::locate()?, Seeds::Run),
+        ["test", "--without-simulation"] => checks::test(&Workspace::locate()?, Seeds::Skip),
         ["ci"] => checks::ci(&Workspace::locate()?),
         ["sim", words @ ..] => sim::run(&Workspace::locate()?, words),
         ["powercut", options @ ..] => powercut::run(&Workspace::locate()?, options),

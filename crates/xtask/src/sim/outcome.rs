@@ -1,53 +1,62 @@
 //! What one seed came to: its last line, or why there is none.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::command::Finished;
 
+/// Checks of the simulation of itself: what they find is no bug that was caught.
+const OF_THE_SIMULATION: [&str; 2] = ["points-are-known", "no-panics"];
+
 /// One finished seed.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub seed: u64,
-    /// How long its process took.
-    pub took: Duration,
     /// Its last line, word for word.
     pub line: String,
     /// What went wrong, by line, if anything did.
     pub wrong: Vec<String>,
+    /// It ended as a run whose checks found something ends.
+    violated: bool,
     summary: Value,
 }
 
 impl Outcome {
-    /// What a process left behind.
-    pub fn of(seed: u64, command: &str, finished: Result<Finished>, took: Duration) -> Self {
-        let (line, summary, mut wrong) = match &finished {
-            Err(error) => (String::new(), Value::Null, vec![format!("{error:#}")]),
-            Ok(finished) => {
-                let line = finished.stdout.lines().last().unwrap_or_default().to_owned();
-                let summary: Value = serde_json::from_str(&line).unwrap_or_default();
-                let held =
-                    finished.status.success() && summary["verdict"] == "held" && summary["seed"] == seed;
-                let said = finished.stdout.lines().filter(|said| !held && *said != line).map(str::to_owned);
-                let mut wrong: Vec<String> = said.collect();
-                if !held && wrong.is_empty() {
-                    wrong.push(format!("it ended with {} and said {line:?}", finished.status));
-                }
-                (line, summary, wrong)
+    /// What a process left behind that was to run this seed with this bug planted.
+    pub fn of(seed: u64, plant: Option<&str>, command: &str, finished: Result<Finished>) -> Self {
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(error) => {
+                let wrong = vec![format!("{error:#}"), format!("to reproduce: {command}")];
+                return Self { seed, line: String::new(), wrong, violated: false, summary: Value::Null };
             }
         };
-        if !wrong.is_empty() {
-            let reproduce = summary["reproduce"].as_str().unwrap_or(command);
-            wrong.push(format!("to reproduce: {reproduce}"));
+        let line = finished.stdout.lines().last().unwrap_or_default().to_owned();
+        let summary: Value = serde_json::from_str(&line).unwrap_or_default();
+        let is_ours = summary["seed"] == seed && summary["plant"].as_str() == plant;
+        let held = finished.status.success() && summary["verdict"] == "held" && is_ours;
+        let violated = finished.status.code() == Some(1) && summary["verdict"] == "violated" && is_ours;
+        let mut wrong: Vec<String> = Vec::new();
+        if !held {
+            wrong.extend(finished.stdout.lines().filter(|said| *said != line).map(str::to_owned));
+            if wrong.is_empty() {
+                wrong.push(format!("it ended with {} and said {line:?}", finished.status));
+            }
+            wrong.push(format!("to reproduce: {}", summary["reproduce"].as_str().unwrap_or(command)));
         }
-        Self { seed, took, line, wrong, summary }
+        Self { seed, line, wrong, violated, summary }
     }
 
     /// Whether everything held.
     pub fn held(&self) -> bool {
         self.wrong.is_empty()
+    }
+
+    /// The checks that found something; none where the run failed in another way.
+    pub fn caught_by(&self) -> Vec<String> {
+        let checks = self.summary["violated"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let checks = checks.filter(|check| self.violated && !OF_THE_SIMULATION.contains(check));
+        checks.map(str::to_owned).collect()
     }
 
     /// Points that a sweep must reach.
@@ -70,8 +79,12 @@ mod tests {
     use super::*;
 
     fn outcome(code: i32, stdout: &str) -> Outcome {
+        planted(code, stdout, None)
+    }
+
+    fn planted(code: i32, stdout: &str, plant: Option<&str>) -> Outcome {
         let finished = Finished { status: ExitStatus::from_raw(code << 8), stdout: stdout.to_owned() };
-        Outcome::of(7, "sim --seed 7", Ok(finished), Duration::ZERO)
+        Outcome::of(7, plant, "sim --seed 7", Ok(finished))
     }
 
     #[test]
@@ -84,6 +97,10 @@ mod tests {
         assert!(!outcome(1, held).held());
         assert!(!outcome(0, "").held());
         assert!(!outcome(0, r#"{"seed":8,"verdict":"held"}"#).held());
+        assert!(
+            !outcome(0, r#"{"seed":7,"plant":"x","verdict":"held"}"#).held(),
+            "a bug that nobody asked for"
+        );
     }
 
     #[test]
@@ -92,5 +109,22 @@ mod tests {
             "seed 7: acknowledged: lost\n{\"seed\":7,\"verdict\":\"violated\",\"reproduce\":\"again\"}";
         assert_eq!(outcome(1, said).wrong, ["seed 7: acknowledged: lost", "to reproduce: again"]);
         assert_eq!(outcome(101, "").wrong.last().unwrap(), "to reproduce: sim --seed 7");
+        let hung = Outcome::of(7, None, "sim --seed 7", Err(anyhow::anyhow!("not finished")));
+        assert_eq!(hung.wrong, ["not finished", "to reproduce: sim --seed 7"]);
+    }
+
+    #[test]
+    fn a_bug_is_caught_by_a_check_of_the_run_that_it_was_planted_in_and_by_nothing_else() {
+        let said = |verdict: &str, checks: &str| {
+            format!(r#"{{"seed":7,"plant":"bug","verdict":"{verdict}","violated":[{checks}]}}"#)
+        };
+        let caught = |code, said: &str| planted(code, said, Some("bug")).caught_by();
+        assert_eq!(caught(1, &said("violated", r#""one-log","no-panics""#)), ["one-log"]);
+        assert_eq!(caught(1, &said("violated", r#""points-are-known""#)), Vec::<String>::new());
+        assert_eq!(caught(101, &said("panicked", r#""one-log""#)), Vec::<String>::new());
+        assert_eq!(caught(101, &said("violated", r#""one-log""#)), Vec::<String>::new());
+        assert_eq!(caught(1, "no summary"), Vec::<String>::new());
+        let unplanted = planted(1, &said("violated", r#""one-log""#), Some("other"));
+        assert_eq!(unplanted.caught_by(), Vec::<String>::new());
     }
 }

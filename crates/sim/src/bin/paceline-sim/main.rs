@@ -6,6 +6,7 @@ mod arguments;
 mod os;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use paceline_sim::consensus::{self, Switch};
@@ -14,6 +15,9 @@ use paceline_sim::trace::Trace;
 use paceline_sim::{cell, clock, plants};
 
 use self::arguments::{Asked, Run};
+
+/// How many there were: each is a violation, wherever it ended.
+static PANICS: AtomicU64 = AtomicU64::new(0);
 
 fn main() -> ExitCode {
     match run() {
@@ -51,6 +55,8 @@ fn seed(run: &Run) -> Result<bool> {
     let hook = std::panic::take_hook();
     let line = reproduce.clone();
     std::panic::set_hook(Box::new(move |panic| {
+        // ORDERING: relaxed; there is one thread.
+        PANICS.fetch_add(1, Ordering::Relaxed);
         hook(panic);
         eprintln!("at {} ms of virtual time; to reproduce: {line}", clock::now_ms());
         println!(r#"{{"seed":{seed},"verdict":"panicked","reproduce":"{line}"}}"#);
@@ -63,6 +69,11 @@ fn seed(run: &Run) -> Result<bool> {
             cell::run(seed, &plan, &trace)?;
         }
         Simulation::Consensus => consensus::run(seed, run.plant, &trace)?,
+    }
+    // A task that panics ends alone, and its runtime says nothing: the run would go on as if the task were done.
+    let panics = PANICS.load(Ordering::Relaxed);
+    if panics > 0 {
+        trace.violation("no-panics", format_args!("{panics} while the run went on; see stderr"));
     }
     Ok(report(run, &trace, &reproduce))
 }
