@@ -45,6 +45,14 @@ impl Task {
         command.args(&self.passed_on);
         command
     }
+
+    /// The line for a person who wants to see it again, traced.
+    pub fn reproduce(&self) -> String {
+        let plant = self.plant.iter().flat_map(|plant| ["--plant", plant]);
+        let words: Vec<&str> = plant.chain(self.passed_on.iter().map(String::as_str)).collect();
+        let dashes = if words.is_empty() { "" } else { " -- " };
+        format!("cargo xtask sim {} --seed {}{dashes}{}", self.simulation, self.seed, words.join(" "))
+    }
 }
 
 /// What there is to run.
@@ -124,8 +132,7 @@ impl Crew {
             let finished = command::run_bounded(&mut command, SEED_LIMIT, &self.interrupted);
             // The terminal's interrupt reaches the seeds as well: how they ended says nothing.
             if !self.is_interrupted() {
-                let outcome =
-                    Outcome::of(task.seed, task.plant.as_deref(), &command::line(&command), finished);
+                let outcome = Outcome::of(task.seed, task.plant.as_deref(), &task.reproduce(), finished);
                 follow_up = lock(work).done(&task, outcome);
             }
         }
@@ -200,5 +207,8 @@ mod tests {
         let task = Task { plant: Some("local-read".into()), ..task(7) };
         let line = command::line(&task.command(Path::new("paceline-sim")));
         assert_eq!(line, "paceline-sim cell --seed 7 --plant local-read x");
+        assert_eq!(task.reproduce(), "cargo xtask sim cell --seed 7 -- --plant local-read x");
+        let plain = Task { plant: None, passed_on: Vec::new(), ..task };
+        assert_eq!(plain.reproduce(), "cargo xtask sim cell --seed 7");
     }
 }

@@ -22,12 +22,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What a process left behind that was to run this seed with this bug planted.
-    pub fn of(seed: u64, plant: Option<&str>, command: &str, finished: Result<Finished>) -> Self {
+    /// What a process left behind that was to run this seed with this bug planted; `again` is the line that runs it again.
+    pub fn of(seed: u64, plant: Option<&str>, again: &str, finished: Result<Finished>) -> Self {
         let finished = match finished {
             Ok(finished) => finished,
             Err(error) => {
-                let wrong = vec![format!("{error:#}"), format!("to reproduce: {command}")];
+                let wrong = vec![format!("{error:#}"), format!("to reproduce: {again}")];
                 return Self { seed, line: String::new(), wrong, violated: false, summary: Value::Null };
             }
         };
@@ -42,7 +42,7 @@ impl Outcome {
             if wrong.is_empty() {
                 wrong.push(format!("it ended with {} and said {line:?}", finished.status));
             }
-            wrong.push(format!("to reproduce: {}", summary["reproduce"].as_str().unwrap_or(command)));
+            wrong.push(format!("to reproduce: {again}"));
         }
         Self { seed, line, wrong, violated, summary }
     }
@@ -105,9 +105,8 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_and_how_to_see_it_again() {
-        let said =
-            "seed 7: acknowledged: lost\n{\"seed\":7,\"verdict\":\"violated\",\"reproduce\":\"again\"}";
-        assert_eq!(outcome(1, said).wrong, ["seed 7: acknowledged: lost", "to reproduce: again"]);
+        let said = "seed 7: acknowledged: lost\n{\"seed\":7,\"verdict\":\"violated\"}";
+        assert_eq!(outcome(1, said).wrong, ["seed 7: acknowledged: lost", "to reproduce: sim --seed 7"]);
         assert_eq!(outcome(101, "").wrong.last().unwrap(), "to reproduce: sim --seed 7");
         let hung = Outcome::of(7, None, "sim --seed 7", Err(anyhow::anyhow!("not finished")));
         assert_eq!(hung.wrong, ["not finished", "to reproduce: sim --seed 7"]);

@@ -56,6 +56,8 @@ pub struct Sweep {
     began: Instant,
     /// Seeds looked at, those passed over included.
     looked_at: u64,
+    /// Seeds that are under way.
+    under_way: u64,
     /// Seeds that ran and ended.
     ran: u64,
     /// What counts for the summary.
@@ -90,6 +92,7 @@ impl Sweep {
             ledger,
             began: now,
             looked_at: 0,
+            under_way: 0,
             ran: 0,
             chunk: Tally::default(),
             chunk_began: now,
@@ -101,7 +104,7 @@ impl Sweep {
     }
 
     fn judge(&mut self, outcome: &Outcome) {
-        self.ran += 1;
+        (self.ran, self.under_way) = (self.ran + 1, self.under_way - 1);
         if !outcome.held() {
             screen::line(&format!("seed {} failed", outcome.seed));
         }
@@ -165,6 +168,7 @@ impl Work for Sweep {
             let known = self.ledger.as_ref().filter(|_| self.plan.resumes);
             let known = known.and_then(|ledger| ledger.campaign.sweeps.get(simulation));
             if known.is_none_or(|known| !known.seeds.contains(seed)) {
+                self.under_way += 1;
                 return Some(Task { simulation, seed, plant: None, passed_on: self.plan.passed_on.clone() });
             }
         }
@@ -199,10 +203,10 @@ impl Work for Sweep {
                 (elapsed.as_secs_f64() / budget.as_secs_f64(), budget.saturating_sub(elapsed))
             }
             Extent::Count(count) => {
-                // Those under way have been handed out and are not done.
-                let fraction = self.looked_at as f64 / count as f64;
-                let to_run = count.saturating_sub(self.looked_at) as f64 / (self.ran.max(1)) as f64;
-                (fraction, elapsed.mul_f64(to_run))
+                let ended = self.looked_at - self.under_way;
+                // What was passed over took no time, and what comes is taken to run.
+                let for_each = elapsed.div_f64(self.ran.max(1) as f64);
+                (ended as f64 / count as f64, for_each.mul_f64((count - ended) as f64))
             }
         };
         let (elapsed, left) = (span(elapsed), span(left));

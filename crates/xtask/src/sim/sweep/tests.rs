@@ -132,6 +132,21 @@ fn a_budget_that_is_spent_ends_a_sweep() {
 }
 
 #[test]
+fn progress_counts_what_has_ended_and_not_what_is_under_way() {
+    let folder = Folder::new("progress");
+    let mut sweep = sweep(plan(1, 4, false), &folder.0);
+    let tasks = [sweep.next().unwrap(), sweep.next().unwrap()];
+    assert_eq!(sweep.progress().fraction, 0.0);
+    sweep.done(&tasks[1], outcome(2, "held", 5));
+    assert_eq!(sweep.progress().fraction, 0.25);
+    assert!(sweep.progress().words.starts_with("cell: 1 seeds, 0 failed"), "{}", sweep.progress().words);
+    sweep.done(&tasks[0], outcome(1, "violated", 5));
+    run(&mut sweep, |_| ("held", 5));
+    assert_eq!(sweep.progress().fraction, 1.0);
+    assert!(sweep.progress().words.ends_with("about 0 s left"));
+}
+
+#[test]
 fn the_summary_says_what_was_reached_and_what_was_not() {
     let folder = Folder::new("summary");
     let mut sweep = sweep(plan(1, 2, false), &folder.0);
