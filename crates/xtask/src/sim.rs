@@ -49,6 +49,7 @@ pub fn run(workspace: &Workspace, words: &[&str]) -> Result<()> {
         }
         Asked::Coverage(plans) => coverage(&binary, plans),
         Asked::Mutants(plan) => hunt(&binary, plan),
+        Asked::Tests => test_seeds(&binary),
         Asked::Report { write } => {
             let campaign = Campaign::read(&ledger::folder()?, &binary.sources)?;
             let points = |one: Simulation| Ok((one, binary.list("points", one.as_str())?));
@@ -60,16 +61,19 @@ pub fn run(workspace: &Workspace, words: &[&str]) -> Result<()> {
     }
 }
 
-/// The seeds of `cargo xtask test`, with the binary that its build has just left. They run whatever the ledger has, for a
-/// test that passes without running shows nothing, and go into none.
+/// The seeds of `cargo xtask test`, with the binary that its build has just left.
 pub fn test(workspace: &Workspace) -> Result<()> {
-    let binary = Binary::of_last_build(workspace, Profile::Dev)?;
+    test_seeds(&Binary::of_last_build(workspace, Profile::Dev)?)
+}
+
+/// They run whatever the ledger has, for a test that passes without running shows nothing, and go into none.
+fn test_seeds(binary: &Binary) -> Result<()> {
     let crew = Crew::new(binary.path.clone())?;
     let mut problems = Vec::new();
     for (simulation, seeds) in TEST_SEEDS {
         let extent = Extent::Count(seeds);
         let plan = Plan { simulation, extent, first: 1, resumes: false, passed_on: Vec::new() };
-        let swept = sweep(&binary, &crew, plan, false)?;
+        let swept = sweep(binary, &crew, plan, false)?;
         println!("{}", swept.summary(&binary.sources, crew.workers()));
         crew.check_not_interrupted()?;
         if let Err(problem) = swept.tally.verdict() {

@@ -14,6 +14,7 @@ usage: cargo xtask sim [cell|consensus] --seeds N | --budget 15m | --seed X
        cargo xtask sim coverage [cell|consensus] --seeds N | --budget 15m
        cargo xtask sim mutants [cell|consensus] [--seeds N] [--budget 2h] [--plant BUG]
        cargo xtask sim report [--write]
+       cargo xtask sim tests
 
   --seeds N        so many seeds, from the first on
   --budget TIME    as many as fit into 90s, 15m or 2h; seeds that the ledger has are passed over
@@ -25,6 +26,7 @@ usage: cargo xtask sim [cell|consensus] --seeds N | --budget 15m | --seed X
   -- WORDS         words for each seed's process, such as --plan smoke; nothing goes into the ledger
   coverage         how many seeds reached each point; fails where none did
   mutants          how many seeds it takes to catch each planted bug; fails where one is not caught
+  tests            the seeds that are part of `cargo xtask test`, alone
   report           what the ledger of these sources says; --write puts it into docs/internals/campaigns.md
 ";
 
@@ -61,6 +63,8 @@ pub enum Asked {
     Coverage(Vec<Plan>),
     /// Many with each planted bug.
     Mutants(mutants::Plan),
+    /// The seeds of `cargo xtask test`.
+    Tests,
     /// What the ledger says.
     Report { write: bool },
 }
@@ -84,7 +88,7 @@ struct Words {
 /// Reads them; what is wrong is named.
 pub fn read(words: &[&str]) -> Result<(Asked, Profile)> {
     let (verb, rest) = match words {
-        [verb @ ("coverage" | "mutants" | "report"), rest @ ..] => (*verb, rest),
+        [verb @ ("coverage" | "mutants" | "report" | "tests"), rest @ ..] => (*verb, rest),
         rest => ("", rest),
     };
     let mut words = Words::read(rest)?;
@@ -93,6 +97,7 @@ pub fn read(words: &[&str]) -> Result<(Asked, Profile)> {
         "coverage" => words.coverage(),
         "mutants" => words.mutants(),
         "report" => words.report(),
+        "tests" => words.only(&[]).map(|()| Asked::Tests),
         _ => words.sweep(),
     };
     Ok((asked.map_err(|error| anyhow!("{error:#}\n\n{USAGE}"))?, profile))
@@ -285,6 +290,7 @@ mod tests {
         assert_eq!((mutants.simulations, mutants.plant), (vec![Simulation::Consensus], Some("x".into())));
         assert_eq!(mutants.budget, Some(Duration::from_secs(7_200)));
         assert_eq!(read("report --write").unwrap(), Asked::Report { write: true });
+        assert_eq!(read("tests").unwrap(), Asked::Tests);
     }
 
     #[test]
@@ -305,6 +311,7 @@ mod tests {
             ("coverage --seeds 2 -- --plan smoke", "-- means nothing here"),
             ("mutants --seeds 0", "at least one"),
             ("report --seeds 2", "--seeds means nothing here"),
+            ("tests cell", "cell|consensus means nothing here"),
             ("--seeds 2 --profile release", "--profile release: dev or sim"),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
