@@ -74,6 +74,8 @@ impl HistoryStore {
         let database = Database::open(&path, &[DEFAULT, ROWS, NAMES, AGES, META], sizes)?;
         let failed = |error: DiskError| StoreError::Database { path: path.clone(), cause: error.to_string() };
         check_format(&database).map_err(failed)?;
+        // The other families are counted, which reads them as well.
+        database.read_through(META.name).map_err(failed)?;
         let counters = read_counters(&database).map_err(failed)?;
         census::check(&database, counters.census).map_err(failed)?;
         Ok(Self { database, counters: Mutex::new(counters), _lock: lock })
