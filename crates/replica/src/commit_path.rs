@@ -152,6 +152,11 @@ impl CommitPath {
         self.view.barrier().await
     }
 
+    /// Returns once the high-water mark promises durably what the log has.
+    pub async fn marked(&self) {
+        self.log.marked().await;
+    }
+
     /// Builds a snapshot of what is applied and makes it current.
     pub async fn snapshot(&self) -> io::Result<()> {
         let (meta, state) = self.machine.freeze().await?;

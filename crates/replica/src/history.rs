@@ -9,6 +9,8 @@ mod shipping;
 
 #[cfg(feature = "testing")]
 mod check;
+#[cfg(all(test, feature = "testing"))]
+mod fuzz;
 #[cfg(feature = "testing")]
 mod memory;
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   append ──► tail (readable now) ──► queue ──► writer: drain ► one batch ► one sync ► callbacks in order
-//!   vote, truncate, purge, committed ──────┘       └─► high-water mark (A/B slots)
+//!   vote, truncate, purge, committed ──────┘       └─► newest high-water mark ► its own loop: write a slot ► sync
 //! ```
 
 mod chain_state;
@@ -12,6 +12,7 @@ mod frame;
 #[cfg(test)]
 mod fuzz;
 mod mark;
+mod mark_keeper;
 mod meta;
 mod reader;
 mod recover;
@@ -30,6 +31,7 @@ use crate::disk::Disk;
 use crate::fatal::FatalHandler;
 use crate::worker::{self, Execution};
 use chain_state::ChainState;
+use mark_keeper::MarkKeeper;
 use writer::{LogWriter, Request, WriterHandle};
 
 #[cfg(feature = "testing")]
@@ -61,6 +63,8 @@ pub struct LogOptions {
 pub struct LogStore {
     shared: Arc<Shared>,
     writer: WriterHandle,
+    #[cfg(feature = "testing")]
+    marks: MarkKeeper,
 }
 
 /// What the core, the readers and the writer share.
@@ -87,14 +91,28 @@ impl LogStore {
             identity: recovered.identity,
         });
         let (requests, queue) = mpsc::channel::<Request>(WRITER_QUEUE);
-        let owner = LogWriter::new(disk, recovered.mark, shared.clone(), options.fatal.clone());
+        let marks = MarkKeeper::start(disk.clone(), recovered.mark, options.execution, options.fatal.clone());
+        let owner = LogWriter::new(disk, marks.clone(), shared.clone(), options.fatal.clone());
         worker::start(options.execution, "log-writer", options.fatal, owner, queue);
-        Ok(Self { shared, writer: WriterHandle::new(requests) })
+        Ok(Self {
+            shared,
+            writer: WriterHandle::new(requests),
+            #[cfg(feature = "testing")]
+            marks,
+        })
     }
 
     /// The identity of the disk.
     pub fn disk_id(&self) -> crate::member::DiskId {
         self.shared.identity.disk_id
+    }
+
+    /// Returns once the high-water mark promises durably what the log has. Nothing but tests waits for that.
+    #[cfg(feature = "testing")]
+    pub async fn marked(&self) {
+        while !self.marks.promises(self.shared.state.lock().last()) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// A view for statistics, barriers and reads.

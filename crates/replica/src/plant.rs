@@ -20,11 +20,17 @@ pub enum Plant {
     ErrorIgnored,
     /// A leader that comes back leads on in its old term.
     LeaderRestored,
+    /// The high-water mark is not written when the log grows.
+    MarkNotSynced,
+    /// Each group is acknowledged and synced right after.
+    AcknowledgeThenSync,
+    /// A commit index is written on its own, without a sync.
+    HintAlone,
 }
 
 impl Plant {
     /// Every bug.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::AcknowledgeBeforeSync,
         Self::VoteNotSynced,
         Self::TailNotTruncated,
@@ -33,6 +39,9 @@ impl Plant {
         Self::FolderNotSynced,
         Self::ErrorIgnored,
         Self::LeaderRestored,
+        Self::MarkNotSynced,
+        Self::AcknowledgeThenSync,
+        Self::HintAlone,
     ];
 
     /// Its name on a command line.
@@ -46,6 +55,9 @@ impl Plant {
             Self::FolderNotSynced => "folder-not-synced",
             Self::ErrorIgnored => "error-ignored",
             Self::LeaderRestored => "leader-restored",
+            Self::MarkNotSynced => "mark-not-synced",
+            Self::AcknowledgeThenSync => "acknowledge-then-sync",
+            Self::HintAlone => "hint-alone",
         }
     }
 }

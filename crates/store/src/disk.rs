@@ -45,6 +45,11 @@ impl RocksDisk {
         let log = dir.join("log");
         files::create_folder(&log)?;
         let database = Database::open(&log, &[DEFAULT, LOG, META], sizes)?;
+        // A log is as long as what is kept behind a snapshot, so all of it can be read.
+        for family in [LOG, META] {
+            let read = database.read_through(family.name);
+            read.map_err(|error| StoreError::Database { path: log.clone(), cause: error.to_string() })?;
+        }
         Ok(Self { database, root: dir.to_owned(), snapshots, _lock: lock })
     }
 

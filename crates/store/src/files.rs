@@ -96,7 +96,7 @@ impl DiskFile for PlainFile {
     }
 
     fn sync(&self) -> Result<(), DiskError> {
-        self.file.sync_all().map_err(disk_error("sync", &self.path))
+        self.file.sync_data().map_err(disk_error("sync", &self.path))
     }
 }
 

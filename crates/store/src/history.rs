@@ -4,14 +4,16 @@
 //!   rows   key                                → revision, clock, length of the name (2 bytes), name, value
 //!   names  length of the name (2 bytes), name, key → nothing
 //!   ages   revision, key                      → clock, name
-//!   meta   "format" → 2, "watermark" → revision, "rows" → how many
+//!   meta   "format" → 3, "watermark" → revision, "rows" → how many, "keys" → the sum of their checksums; see `census`
 //! ```
 //! Numbers are 8 bytes, big-endian, so that keys sort by them. What lies at or below the watermark is not put again: a
 //! replayed log gives the same rows twice, perhaps after they were trimmed.
 
-mod row;
+mod census;
+pub(crate) mod row;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -23,6 +25,7 @@ use rocksdb::WriteBatch;
 use crate::StoreError;
 use crate::database::{Database, Family, Sizes};
 use crate::files;
+use census::Census;
 
 const ROWS: Family = Family { name: "rows", write_buffer_bytes: 8 * 1024 * 1024 };
 const NAMES: Family = Family { name: "names", write_buffer_bytes: 1024 * 1024 };
@@ -31,24 +34,28 @@ const META: Family = Family { name: "meta", write_buffer_bytes: 64 * 1024 };
 const DEFAULT: Family = Family { name: "default", write_buffer_bytes: 64 * 1024 };
 
 const FORMAT: &[u8] = b"format";
-const FORMAT_VERSION: u64 = 2;
+const FORMAT_VERSION: u64 = 3;
+/// Without the sum of keys.
+const FORMAT_BEFORE: u64 = 2;
 const WATERMARK: &[u8] = b"watermark";
 const COUNT: &[u8] = b"rows";
+const KEYS: &[u8] = b"keys";
 
 /// The history database in `DIR/history`.
 pub struct HistoryStore {
     database: Database,
     counters: Mutex<Counters>,
+    _lock: File,
 }
 
 #[derive(Clone, Copy)]
 struct Counters {
-    rows: u64,
+    census: Census,
     watermark: u64,
 }
 
 impl HistoryStore {
-    /// Opens or creates it. RocksDB's own lock keeps other processes out.
+    /// Opens or creates it. Only one process can have it open: RocksDB's own lock comes after what is mended before it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Self::open_sized(dir, Sizes::PRODUCTION)
     }
@@ -62,12 +69,16 @@ impl HistoryStore {
     fn open_sized(dir: &Path, sizes: Sizes) -> Result<Self, StoreError> {
         let path = dir.join("history");
         files::create_folder(dir)?;
+        let lock = files::lock(dir, "history-lock")?;
         files::create_folder(&path)?;
         let database = Database::open(&path, &[DEFAULT, ROWS, NAMES, AGES, META], sizes)?;
         let failed = |error: DiskError| StoreError::Database { path: path.clone(), cause: error.to_string() };
         check_format(&database).map_err(failed)?;
+        // The other families are counted, which reads them as well.
+        database.read_through(META.name).map_err(failed)?;
         let counters = read_counters(&database).map_err(failed)?;
-        Ok(Self { database, counters: Mutex::new(counters) })
+        census::check(&database, counters.census).map_err(failed)?;
+        Ok(Self { database, counters: Mutex::new(counters), _lock: lock })
     }
 
     fn damaged(&self, family: &str) -> DiskError {
@@ -79,18 +90,25 @@ impl HistoryStore {
     }
 }
 
-fn number(database: &Database, key: &'static [u8]) -> Result<Option<u64>, DiskError> {
-    let Some(value) = database.read(META.name, key)? else { return Ok(None) };
+fn number(database: &Database, family: &'static str, key: &[u8]) -> Result<Option<u64>, DiskError> {
+    let Some(value) = database.read(family, key)? else { return Ok(None) };
     let value = value
         .as_ref()
         .try_into()
-        .map_err(|_| DiskError::new("read", database.describe(META.name), "a number is not 8 bytes long"))?;
+        .map_err(|_| DiskError::new("read", database.describe(family), "a number is not 8 bytes long"))?;
     Ok(Some(u64::from_be_bytes(value)))
 }
 
 fn check_format(database: &Database) -> Result<(), DiskError> {
-    match number(database, FORMAT)? {
+    match number(database, META.name, FORMAT)? {
         Some(FORMAT_VERSION) => Ok(()),
+        Some(FORMAT_BEFORE) => {
+            let mut batch = WriteBatch::default();
+            let meta = database.family(META.name);
+            batch.put_cf(meta, KEYS, census::of_rows(database)?.keys.to_be_bytes());
+            batch.put_cf(meta, FORMAT, FORMAT_VERSION.to_be_bytes());
+            database.write_synced(batch)
+        }
         Some(other) => {
             let problem = format!("its format version is {other}, this build reads version {FORMAT_VERSION}");
             Err(DiskError::new("open", database.describe(META.name), problem))
@@ -104,8 +122,9 @@ fn check_format(database: &Database) -> Result<(), DiskError> {
 }
 
 fn read_counters(database: &Database) -> Result<Counters, DiskError> {
-    let number = |key| Ok::<_, DiskError>(number(database, key)?.unwrap_or(0));
-    Ok(Counters { rows: number(COUNT)?, watermark: number(WATERMARK)? })
+    let number = |key| Ok::<_, DiskError>(number(database, META.name, key)?.unwrap_or(0));
+    let census = Census { rows: number(COUNT)?, keys: number(KEYS)? };
+    Ok(Counters { census, watermark: number(WATERMARK)? })
 }
 
 /// A put in the making. RocksDB applies a batch in order, so a removal takes what the same batch has put.
@@ -114,7 +133,7 @@ struct Put<'a> {
     batch: WriteBatch,
     /// Ages that this put adds, with clock and name.
     added: BTreeMap<HistoryAge, (u64, Bytes)>,
-    rows: u64,
+    census: Census,
 }
 
 impl Put<'_> {
@@ -134,7 +153,7 @@ impl Put<'_> {
             row::age_value(row.clock_ms, &row.name),
         );
         self.added.insert(age, (row.clock_ms, row.name.clone()));
-        self.rows += 1;
+        self.census.add(&row.key);
         Ok(())
     }
 
@@ -157,7 +176,7 @@ impl Put<'_> {
         if let Some(named) = row::name_key(name, &age.key) {
             self.batch.delete_cf(database.family(NAMES.name), named);
         }
-        self.rows = self.rows.saturating_sub(1);
+        self.census.remove(&age.key);
     }
 
     /// Removes the oldest rows until all that is left may stay. What this put adds is younger than what is stored, but
@@ -176,14 +195,14 @@ impl Put<'_> {
             if added.contains_key(&age) {
                 return ControlFlow::Continue(());
             }
-            if stays(self.rows, &age, clock_ms) {
+            if stays(self.census.rows, &age, clock_ms) {
                 return ControlFlow::Break(());
             }
             self.remove(&age, name);
             ControlFlow::Continue(())
         })?;
         for (age, (clock_ms, name)) in &added {
-            if !stays(self.rows, age, *clock_ms) {
+            if !stays(self.census.rows, age, *clock_ms) {
                 self.remove(age, name);
             }
         }
@@ -194,8 +213,12 @@ impl Put<'_> {
 impl History for HistoryStore {
     fn put(&self, rows: &[HistoryRow], watermark: u64, keep: &Keep) -> Result<(), DiskError> {
         let mut counters = self.counters.lock();
-        let mut put =
-            Put { store: self, batch: WriteBatch::default(), added: BTreeMap::new(), rows: counters.rows };
+        let mut put = Put {
+            store: self,
+            batch: WriteBatch::default(),
+            added: BTreeMap::new(),
+            census: counters.census,
+        };
         for row in rows.iter().filter(|row| row.revision > counters.watermark) {
             put.insert(row)?;
         }
@@ -205,9 +228,10 @@ impl History for HistoryStore {
         } else if put.added.is_empty() {
             return Ok(());
         }
-        let after = Counters { rows: put.rows, watermark: watermark.max(counters.watermark) };
+        let after = Counters { census: put.census, watermark: watermark.max(counters.watermark) };
         let meta = self.database.family(META.name);
-        put.batch.put_cf(meta, COUNT, after.rows.to_be_bytes());
+        put.batch.put_cf(meta, COUNT, after.census.rows.to_be_bytes());
+        put.batch.put_cf(meta, KEYS, after.census.keys.to_be_bytes());
         put.batch.put_cf(meta, WATERMARK, after.watermark.to_be_bytes());
         self.database.write_synced(put.batch)?;
         *counters = after;
@@ -296,7 +320,7 @@ impl History for HistoryStore {
     }
 
     fn len(&self) -> Result<u64, DiskError> {
-        Ok(self.counters.lock().rows)
+        Ok(self.counters.lock().census.rows)
     }
 }
 

@@ -8,12 +8,16 @@
 //!   DIR/log/              RocksDB: log entries, vote, commit, purge point
 //!   DIR/high-water-mark   what the log must not fall behind
 //!   DIR/snapshots/        one complete snapshot, perhaps one in the making
+//!   DIR/history-lock      one process at a time
 //!   DIR/history/          RocksDB: finished jobs
 //! ```
 
+mod beside;
 mod database;
 mod disk;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod tail;
 
@@ -53,3 +57,8 @@ pub enum StoreError {
         cause: String,
     },
 }
+
+/// Decoders are held to what they may allocate.
+#[cfg(test)]
+#[global_allocator]
+static METER: paceline_fuzz::Meter = paceline_fuzz::Meter;

@@ -32,16 +32,20 @@ usage: cargo xtask COMMAND
                   (--without-simulation: not the seeds)
   ci              test, and before it formatting and clippy
   sim             run seeds of the simulation on all cores:
-                  sim [cell|consensus] --seeds N [--first-seed S] [--resume] | --budget 15m | --seed X
+                  sim [cell|consensus|graphs] --seeds N [--first-seed S] [--resume] | --budget 15m | --seed X
                   sim coverage --seeds N: how many seeds reach each point
                   sim mutants: how many seeds catch each planted bug
                   sim report [--write]: what the ledger of these sources says
-  powercut [--seed S] [--steps N] [--every K] [--ways two|all]
+  powercut [--seed S] [--steps N] [--every K] [--again K] [--ways two|all]
                   record a thousand steps of the store, cut the power at every write, sync and
-                  rename, and reopen what each cut may leave
+                  rename, and reopen what each cut may leave; one of K reopenings is cut as well
+  powercut --plant NAME|all
+                  plant a bug that concerns power cuts, and find it
   powercut damage N
                   damage one file of a recorded store at a time, N times for each kind of damage,
                   class of file and moment
+  powercut pace FOLDER N
+                  acknowledgements per second on that disk, with the high-water mark and without
   tidy            check the rules of the tree (sizes, forbidden text, crate arrows, crate sections)
   fix             format and apply clippy's suggestions (the only command that edits sources)
   setup           install what a build needs and build RocksDB once for this machine;

@@ -144,8 +144,7 @@ fn renew_mark(disk: &dyn Disk, mark_file: &mut MarkFile, mark: Mark, found: Mark
     if mark != found {
         // What a process that was killed had only written is made durable before it is promised.
         disk.sync()?;
-        mark_file.write(&found)?;
-        mark_file.sync()?;
+        mark_file.write_synced(&found)?;
     }
     Ok(found)
 }

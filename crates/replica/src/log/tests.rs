@@ -50,6 +50,7 @@ async fn filled(count: u64) -> MemoryDisk {
     for index in 0..count {
         assert!(append(&mut log, vec![entry(1, index, &format!("entry {index}"))]).await);
     }
+    log.marked().await;
     disk
 }
 
@@ -418,9 +419,48 @@ async fn live_through(steps: Vec<Step>) {
 
 /// The canary: the checker above must notice a disk that loses what it called durable.
 #[tokio::test]
-#[should_panic(expected = "acknowledged 1.1 is lost")]
+#[should_panic(expected = "acknowledged 1.0 is lost")]
 async fn checker_catches_a_disk_that_loses_acknowledged_entries() {
+    let mut model = Model { term: 1, ..Model::default() };
+    let mut log = open(&MemoryDisk::new()).unwrap();
+    assert!(model.step(&mut log, &Step::Append { sizes: vec![1] }).await);
+    model.compare(&mut open(&MemoryDisk::new()).unwrap(), &[]).await;
+}
+
+/// The mark is synced right behind the group, on a disk that did not sync the group.
+#[tokio::test]
+#[should_panic(expected = "a crash alone must never make a log unusable: Regressed")]
+async fn disk_that_lies_about_the_sync_of_a_group_is_found_out_by_the_mark() {
     live_through(vec![Step::Append { sizes: vec![1] }, Step::Crash { fault: Some(3), kept: 0 }]).await;
+}
+
+#[tokio::test]
+async fn mark_follows_the_log_without_being_waited_for() {
+    let disk = filled(3).await;
+    let mark = |disk: &MemoryDisk| mark::read(disk).unwrap().last_log_id;
+    assert_eq!(mark(&disk.after_crash(0)), Some(log_id(1, 2)), "it is durable behind the last group");
+    let mut log = open(&disk).unwrap();
+    let (done, durable) = TypeConfig::oneshot();
+    // The mark cannot be synced, and the entry is acknowledged all the same.
+    disk.fail_next(DiskFault::FileSync);
+    log.append([entry(1, 3, "x")], IOFlushed::signal(done)).await.unwrap();
+    durable.await.unwrap().unwrap();
+    assert_eq!(all(&open(&disk.after_crash(0)).unwrap()).await.len(), 4);
+}
+
+#[tokio::test]
+async fn commit_index_waits_for_company() {
+    let disk = filled(3).await;
+    let mut log = open(&disk).unwrap();
+    let before = (disk.syncs(), disk.pending_batches());
+    log.save_committed(Some(log_id(1, 1))).await.unwrap();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((disk.syncs(), disk.pending_batches()), before, "on its own it is not written");
+    assert_eq!(log.view().committed(), Some(log_id(1, 1)), "and known all the same");
+    assert!(append(&mut log, vec![entry(1, 3, "x")]).await);
+    assert_eq!(open(&disk.after_crash(0)).unwrap().view().committed(), Some(log_id(1, 1)));
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! The one writer of the log: it drains what is queued, writes it as one batch, syncs once and calls back in order.
 //!
-//! Votes, entries, truncations and purges share the queue, so no write overtakes another. Any failure is fatal.
+//! Votes, entries, truncations and purges share the queue, so no write overtakes another. Whatever is written is synced
+//! before the next write, so a power cut can tear the last one only. Any failure is fatal.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use openraft::storage::IOFlushed;
 use tokio::sync::mpsc;
 
 use super::frame::{self, Chain};
-use super::mark::{Mark, MarkFile, SYNC_AFTER_BYTES};
+use super::mark_keeper::MarkKeeper;
 use super::{Shared, meta};
 use crate::disk::{Batch, Disk, DiskError, Space};
 use crate::fatal::FatalHandler;
@@ -85,9 +86,10 @@ impl WriterHandle {
 /// The owner of the disk's log and of the high-water mark.
 pub struct LogWriter {
     disk: Arc<dyn Disk>,
-    mark_file: MarkFile,
-    mark: Mark,
-    unmarked_bytes: u64,
+    marks: MarkKeeper,
+    /// A commit index that waits for company: it is a hint that saves a wait after a restart and needs no sync of its own,
+    /// and a write that nobody syncs could be torn under the synced one behind it.
+    hint: Option<LogId>,
     shared: Arc<Shared>,
     fatal: FatalHandler,
 }
@@ -142,30 +144,29 @@ impl Request {
 }
 
 impl LogWriter {
-    pub fn new(
-        disk: Arc<dyn Disk>,
-        (mark_file, mark): (MarkFile, Mark),
-        shared: Arc<Shared>,
-        fatal: FatalHandler,
-    ) -> Self {
-        Self { disk, mark_file, mark, unmarked_bytes: 0, shared, fatal }
+    pub fn new(disk: Arc<dyn Disk>, marks: MarkKeeper, shared: Arc<Shared>, fatal: FatalHandler) -> Self {
+        Self { disk, marks, hint: None, shared, fatal }
     }
 
     fn commit(&mut self, group: Vec<Request>) -> Result<(), DiskError> {
         self.lower_mark(&group)?;
-        let batch = encode_group(&group);
+        let batch = self.encode_group(&group);
         if !batch.is_empty() {
             self.disk.write(batch)?;
         }
-        // The commit index alone needs no sync: it is a hint that saves a wait after a restart.
-        if group.iter().any(Request::needs_sync) {
+        let (last, bytes) = self.left_by(&group);
+        let syncs = group.iter().any(Request::needs_sync);
+        if is_planted(Plant::AcknowledgeThenSync) {
+            self.acknowledge_all(group)?;
+            self.disk.sync()?;
+            return self.marks.raise(last, bytes);
+        }
+        if syncs {
             self.disk.sync()?;
         }
-        self.raise_mark(&group)?;
-        for request in group {
-            self.acknowledge(request)?;
-        }
-        Ok(())
+        self.mark_vote(&group)?;
+        self.acknowledge_all(group)?;
+        self.marks.raise(last, bytes)
     }
 
     /// Before entries go, the mark stops promising them.
@@ -174,41 +175,39 @@ impl LogWriter {
             Request::Truncate { last, .. } => Some(*last),
             _ => None,
         });
-        let Some(lowest) = lowest.min().filter(|_| !is_planted(Plant::MarkNotLowered)) else { return Ok(()) };
-        if lowest < self.mark.last_log_id {
-            self.mark.last_log_id = lowest;
-            self.mark_file.write(&self.mark)?;
-            self.mark_file.sync()?;
+        match lowest.min().filter(|_| !is_planted(Plant::MarkNotLowered)) {
+            Some(lowest) => self.marks.lower(lowest),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// After the sync the mark may promise what was written.
-    fn raise_mark(&mut self, group: &[Request]) -> Result<(), DiskError> {
-        let before = self.mark;
+    /// The last entry after a group, and how many bytes of entries it brings.
+    fn left_by(&self, group: &[Request]) -> (Option<LogId>, u64) {
+        let (mut last_of_log, mut added) = (self.marks.last(), 0);
         for request in group {
             match request {
                 Request::Append { last, bytes, .. } => {
-                    self.mark.last_log_id = Some(*last);
-                    self.unmarked_bytes += *bytes as u64;
+                    last_of_log = Some(*last);
+                    added += *bytes as u64;
                 }
-                Request::Vote { vote, .. } => self.mark.vote = Some(*vote),
-                Request::Truncate { last, .. } => self.mark.last_log_id = *last,
-                Request::Purge { upto, .. } => {
-                    self.mark.last_log_id = self.mark.last_log_id.max(Some(*upto));
-                }
-                Request::Committed { .. } | Request::Barrier { .. } => {}
+                Request::Truncate { last, .. } => last_of_log = *last,
+                Request::Purge { upto, .. } => last_of_log = last_of_log.max(Some(*upto)),
+                Request::Vote { .. } | Request::Committed { .. } | Request::Barrier { .. } => {}
             }
         }
-        if self.mark == before {
-            return Ok(());
-        }
-        self.mark_file.write(&self.mark)?;
-        if self.mark.vote != before.vote || self.unmarked_bytes >= SYNC_AFTER_BYTES {
-            self.mark_file.sync()?;
-            self.unmarked_bytes = 0;
-        }
-        Ok(())
+        (last_of_log, added)
+    }
+
+    fn mark_vote(&self, group: &[Request]) -> Result<(), DiskError> {
+        let votes = group.iter().rev().find_map(|request| match request {
+            Request::Vote { vote, .. } => Some(*vote),
+            _ => None,
+        });
+        votes.map_or(Ok(()), |vote| self.marks.vote(vote))
+    }
+
+    fn acknowledge_all(&mut self, group: Vec<Request>) -> Result<(), DiskError> {
+        group.into_iter().try_for_each(|request| self.acknowledge(request))
     }
 
     fn acknowledge(&mut self, request: Request) -> Result<(), DiskError> {
@@ -228,20 +227,32 @@ impl LogWriter {
         }
         Ok(())
     }
+
+    fn encode_group(&mut self, group: &[Request]) -> Batch {
+        let mut batch = Batch::default();
+        for request in group {
+            request.encode(&mut batch);
+            if let Request::Committed { id } = request {
+                self.hint = Some(*id);
+            }
+        }
+        let rides = group.iter().any(|request| !matches!(request, Request::Committed { .. }));
+        if let Some(id) = self.hint.take_if(|_| rides || is_planted(Plant::HintAlone)) {
+            batch.put(Space::Meta, meta::COMMITTED, meta::seal_committed(&id));
+        }
+        batch
+    }
 }
 
-fn encode_group(group: &[Request]) -> Batch {
-    let mut batch = Batch::default();
-    let mut committed = None;
-    for request in group {
-        match request {
+impl Request {
+    fn encode(&self, batch: &mut Batch) {
+        match self {
             Request::Append { frames, .. } => {
                 for (index, frame) in frames {
                     batch.put(Space::Log, frame::key(*index), frame.clone());
                 }
             }
             Request::Vote { vote, .. } => batch.put(Space::Meta, meta::VOTE, meta::seal_vote(vote)),
-            Request::Committed { id } => committed = Some(*id),
             Request::Truncate { .. } if is_planted(Plant::TailNotTruncated) => {}
             Request::Truncate { from_index, .. } => {
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(u64::MAX));
@@ -251,11 +262,7 @@ fn encode_group(group: &[Request]) -> Batch {
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(until));
                 batch.put(Space::Meta, meta::PURGED, meta::seal_purged(upto, *chain));
             }
-            Request::Barrier { .. } => {}
+            Request::Committed { .. } | Request::Barrier { .. } => {}
         }
     }
-    if let Some(id) = committed {
-        batch.put(Space::Meta, meta::COMMITTED, meta::seal_committed(&id));
-    }
-    batch
 }

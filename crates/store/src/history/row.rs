@@ -63,6 +63,17 @@ pub fn behind_name(name: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
+/// The row's key in its place by name.
+pub fn key_in_name(stored: &[u8]) -> Option<&[u8]> {
+    let length = stored.get(..LENGTH)?.try_into().ok()?;
+    stored.get(LENGTH + usize::from(u16::from_be_bytes(length))..)
+}
+
+/// The row's key in its place by age.
+pub fn key_in_age(stored: &[u8]) -> Option<&[u8]> {
+    stored.get(NUMBER..)
+}
+
 /// Where a row stands by age.
 pub fn age_key(age: &HistoryAge) -> Vec<u8> {
     [&age.revision.to_be_bytes()[..], &age.key].concat()

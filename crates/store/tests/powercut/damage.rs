@@ -1,24 +1,29 @@
 //! Damages one file of a store at a time, and holds what the store then says and serves against what it held before.
 
-use std::collections::BTreeMap;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::judge::{self, judge};
-use crate::machine;
+use crate::judge::judge;
 use crate::random::Random;
-use crate::recording::Recording;
-use crate::reopen::{self, Found, Outcome};
-use crate::script::Script;
+use crate::record::Kind as CallKind;
+use crate::recording::{self, Recording};
+use crate::reopen::{self, Found};
 use crate::trace::{Progress, Replay};
 use crate::volume::{Node, Survival, Tree};
 
+pub use verdict::Verdict;
+
 /// The moments of the trace whose stores are damaged, in parts of it.
-const MOMENTS: [(usize, usize); 3] = [(1, 2), (4, 5), (99, 100)];
-/// A store to take older copies from lies so many calls earlier.
+const MOMENTS: [(usize, usize); 4] = [(1, 4), (1, 2), (4, 5), (99, 100)];
+/// A store to take older copies from lies about so many calls earlier.
 const EARLIER_CALLS: usize = 400;
+/// One is kept for every so many.
+const EARLIER_STEP: usize = 100;
 /// What is zeroed.
 const PAGE_BYTES: usize = 4096;
 /// Undetected damage that is told in full.
@@ -36,25 +41,17 @@ pub enum Kind {
 
 const KINDS: [Kind; 5] = [Kind::Flipped, Kind::Truncated, Kind::Zeroed, Kind::Older, Kind::Gone];
 
-/// Counts of one class of file.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Count {
-    /// Refused, with the file or its database named.
-    pub detected: usize,
-    /// Opened, with everything that was acknowledged and nothing else.
-    pub harmless: usize,
-    pub undetected: usize,
-}
+/// What came of the damages of one class of file, as a count for each verdict.
+pub type Counts = BTreeMap<(&'static str, Verdict), usize>;
 
-/// By class of file.
-pub type Counts = BTreeMap<&'static str, Count>;
-
-/// A store at some moment.
+/// A store at some moment, and what its opening looks at.
 struct Base {
     tree: Tree,
     earlier: Tree,
     progress: Progress,
     found: Found,
+    /// Files that are opened when the store is opened and read, by their names.
+    opened: BTreeSet<String>,
 }
 
 /// The class of a file; `None`: nothing to damage.
@@ -89,19 +86,19 @@ pub fn run(recording: &Recording, each: usize, scratch: &Path) -> Result<Counts>
                 let Some((tree, what)) = damage(base, name, kind, &mut random) else { continue };
                 let dir = tempfile::tempdir_in(scratch)?;
                 reopen::write_tree(&tree, dir.path())?;
-                let outcome = reopen::open(dir.path());
-                let count = counts.entry(class).or_default();
-                match verdict(&recording.script, base, name, &outcome) {
-                    Ok(true) => count.detected += 1,
-                    Ok(false) => count.harmless += 1,
+                let (outcome, said) = reopen::open_and_listen(dir.path());
+                let damaged = verdict::Damaged { name, kind, content: tree.get(name) };
+                let verdict = match verdict::of(&recording.script, base, &damaged, &outcome, &said) {
+                    Ok(verdict) => verdict,
                     Err(problem) => {
-                        count.undetected += 1;
                         told += 1;
                         if told <= TOLD {
                             eprintln!("{name}, {what}: {problem}");
                         }
+                        Verdict::Undetected
                     }
-                }
+                };
+                *counts.entry((class, verdict)).or_default() += 1;
             }
         }
     }
@@ -123,16 +120,32 @@ fn bases(recording: &Recording, scratch: &Path) -> Result<Vec<Base>> {
     MOMENTS.iter().map(|(part, of)| base(recording, recording.calls.len() * part / of, scratch)).collect()
 }
 
+/// The first moment from `calls` on at which the mark promises all that was acknowledged, with nothing but what was
+/// synced: any damage is the only fault then.
 fn base(recording: &Recording, calls: usize, scratch: &Path) -> Result<Base> {
     let mut replay = Replay::default();
-    let mut earlier = Tree::new();
-    for (at, call) in recording.calls[..calls].iter().enumerate() {
-        if at + EARLIER_CALLS == calls {
-            earlier = replay.volume.after_cut(Survival::Everything);
-        }
+    let mut trees = VecDeque::new();
+    for (at, call) in recording.calls.iter().enumerate() {
+        let marked = replay.progress.marked;
         replay.take(call)?;
+        if at % EARLIER_STEP == 0 {
+            trees.push_back(replay.volume.after_cut(Survival::Nothing));
+            if trees.len() > EARLIER_CALLS / EARLIER_STEP {
+                trees.pop_front();
+            }
+        }
+        if at >= calls && replay.progress.marked > marked {
+            break;
+        }
     }
-    let (tree, progress) = (replay.volume.after_cut(Survival::Everything), replay.progress);
+    let (tree, progress) = (replay.volume.after_cut(Survival::Nothing), replay.progress);
+    let earlier = trees.pop_front().context("a trace is longer than one call")?;
+    let dir = tempfile::tempdir_in(scratch)?;
+    let store = dir.path().join("store");
+    reopen::write_tree(&tree, &store)?;
+    let recorded = recording::record_opening(&recording::shim()?, &store, dir.path())?;
+    let opened = recorded.iter().filter(|call| call.kind == CallKind::Open);
+    let opened = opened.map(|call| call.path.clone()).collect();
     let dir = tempfile::tempdir_in(scratch)?;
     reopen::write_tree(&tree, dir.path())?;
     let outcome = reopen::open(dir.path());
@@ -141,7 +154,7 @@ fn base(recording: &Recording, calls: usize, scratch: &Path) -> Result<Base> {
         .context("the store before the damage")?;
     let found = outcome.map_err(anyhow::Error::msg)?;
     ensure!(!classes(&tree).is_empty(), "there is nothing to damage");
-    Ok(Base { tree, earlier, progress, found })
+    Ok(Base { tree, earlier, progress, found, opened })
 }
 
 /// The store with one damaged file, and what was done in words; `None` where it would change nothing.
@@ -180,64 +193,4 @@ fn damage(base: &Base, name: &str, kind: Kind, random: &mut Random) -> Option<(T
     }
     tree.insert(name.to_owned(), Node::File(Arc::new(damaged)));
     Some((tree, what))
-}
-
-/// Whether it was detected; an error where it was neither that nor harmless.
-fn verdict(script: &Script, base: &Base, name: &str, outcome: &Outcome) -> Result<bool, String> {
-    let found = match outcome {
-        Err(refusal) => {
-            let top = name.split('/').next().unwrap_or(name);
-            // By its path; or in words, where the rest of the store shows that it is gone or went back.
-            let words = match top {
-                "history" => "the history database",
-                "snapshots" => "the newest snapshot",
-                _ => "the high-water mark",
-            };
-            let named = refusal.contains(&format!("/{top}")) || refusal.contains(words);
-            return if named { Ok(true) } else { Err(format!("refused without its name: {refusal}")) };
-        }
-        Ok(found) => found,
-    };
-    if judge(script, base.progress, outcome).is_ok() {
-        return Ok(false);
-    }
-    only_hints_are_older(script, base, found).map(|()| false)
-}
-
-/// The commit index and the purge point may be older: both are found again. Everything else is as it was.
-fn only_hints_are_older(script: &Script, base: &Base, found: &Found) -> Result<(), String> {
-    judge::mark(found)?;
-    let before = &base.found;
-    let purged = before.log.purged.map(|at| at.index);
-    let behind_purge = |found: &Found| -> Vec<_> {
-        found.log.entries.iter().filter(|(at, _)| Some(at.index) > purged).copied().collect()
-    };
-    if found.log.vote != before.log.vote || behind_purge(found) != behind_purge(before) {
-        let told = |found: &Found| {
-            format!("vote {:?}, last {:?}, purged {:?}", found.log.vote, found.log.last(), found.log.purged)
-        };
-        return Err(format!("the log was [{}] and is [{}]", told(before), told(found)));
-    }
-    let applied = found.snapshot.max(found.log.committed.map(|at| at.index));
-    let tally = applied.map_or_else(machine::Tally::default, |at| script.tallies[at as usize]);
-    // A snapshot that is gone is no loss where the log still reaches back to its beginning and gives the same state.
-    let replayed = found.log.purged.is_none() && found.applied == before.applied;
-    if (found.snapshot != before.snapshot && !replayed)
-        || found.log.committed > before.log.committed
-        || found.tally != tally
-    {
-        return Err(format!(
-            "the state was {:?} and is {:?}",
-            (before.snapshot, before.tally),
-            (found.snapshot, found.tally)
-        ));
-    }
-    let history = |found: &Found| (found.watermark, found.count, found.rows.clone(), found.newest.clone());
-    if history(found) != history(before) {
-        let told = |found: &Found| {
-            format!("{} rows counted, {} there, watermark {}", found.count, found.rows.len(), found.watermark)
-        };
-        return Err(format!("the history had {} and has {}", told(before), told(found)));
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
 //! The process that is recorded: it does the steps of a script on a real store and marks what was acknowledged.
 //!
 //! A mark is one line in the file of marks: `s N`, step N begins; `d N`, what the log was told up to step N is durable;
-//! `h N`, snapshot and history of step N are durable; `e N`, step N ends this process.
+//! `m N`, and the high-water mark promises it; `h N`, snapshot and history of step N are durable; `e N`, step N ends this
+//! process. Each process begins by telling the log again what is committed, as Raft does.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use paceline_replica::plant::{Plant, plant};
 use paceline_replica::{CommitPath, History, MemoryDisk, MemoryHistory, Position, ReplicaConfig};
 use paceline_store::{HistoryStore, RocksDisk};
 use parking_lot::Mutex;
@@ -30,8 +32,15 @@ pub fn config() -> ReplicaConfig {
     config
 }
 
-/// Does the steps from `from` on, until one ends the process or there is none left.
-pub fn live(dir: &Path, marks: &Path, seed: u64, steps: usize, from: usize) -> Result<()> {
+/// Does the steps from `from` on, until one ends the process or there is none left; with a bug, if there is to be one.
+pub fn live(
+    dir: &Path,
+    marks: &Path,
+    (seed, steps): (u64, usize),
+    from: usize,
+    bug: Option<Plant>,
+) -> Result<()> {
+    plant(bug);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
     let script = Script::generate(seed, steps);
     let marks = OpenOptions::new().create(true).append(true).open(marks).context("the file of marks")?;
@@ -43,7 +52,11 @@ pub fn live(dir: &Path, marks: &Path, seed: u64, steps: usize, from: usize) -> R
         let machine =
             Machine { tally: Arc::default(), history: history.clone(), failed: Arc::clone(&failed) };
         let path = CommitPath::open(&config(), disk, history.clone(), machine).await?;
+        let committed = script.logs[from].committed;
         let mut driver = Driver { path, history, marks, script, waiting: Vec::new() };
+        if let Some(committed) = committed.filter(|at| driver.path.committed() < Some(*at)) {
+            driver.path.commit(committed).await?;
+        }
         let mut at = from;
         while driver.step(at).await.with_context(|| format!("step {at}"))? {
             at += 1;
@@ -115,7 +128,12 @@ impl Driver {
             Step::End { .. } => bail!("an end is no step of a running process"),
         }
         match step {
-            Step::Vote(_) | Step::Barrier => self.marks.put('d', at)?,
+            Step::Vote(_) => self.marks.put('d', at)?,
+            Step::Barrier => {
+                self.marks.put('d', at)?;
+                self.path.marked().await;
+                self.marks.put('m', at)?;
+            }
             Step::Commit(_) | Step::Snapshot | Step::Install(_) => self.marks.put('h', at)?,
             _ => {}
         }

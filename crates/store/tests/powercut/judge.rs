@@ -14,7 +14,8 @@ pub fn judge(script: &Script, progress: Progress, outcome: &Outcome) -> Result<(
     mark(found)
 }
 
-/// The mark that the cut left promises at least the acknowledged vote and nothing that the log does not have.
+/// The mark that the cut left promises at least the acknowledged vote and what it was said to promise, and nothing that
+/// the log does not have.
 fn mark_left(script: &Script, progress: Progress, found: &Found) -> Result<(), String> {
     let (vote, last) = found.mark_left.unwrap_or_default();
     let possible = &script.logs[progress.durable..=progress.begun];
@@ -24,18 +25,26 @@ fn mark_left(script: &Script, progress: Progress, found: &Found) -> Result<(), S
             "the mark on the disk promises vote {vote:?}; acknowledged was {acknowledged:?}"
         ));
     }
-    if last.map(|at| (at.term, at.index)) > found.log.last().map(|at| (at.term, at.index)) {
+    // It may have been lowered since, as far as the log was truncated.
+    let least = script.logs[progress.marked..=progress.begun].iter().map(LogState::last).min();
+    if last < least.flatten() {
+        return Err(format!("the mark on the disk promises {last:?}; it was said to promise {least:?}"));
+    }
+    if last > found.log.last() {
         let has = found.log.last();
         return Err(format!("the mark on the disk promises {last:?}; the log ends at {has:?}"));
     }
     Ok(())
 }
 
-/// The log is as it was after some step: at least the last durable one, at most the last that had begun.
+/// The log is as it was after some step: at least the last durable one, at most the last that had begun. The commit is a
+/// hint that travels with what is written behind it, so it is at least what was told before the last durable step.
 fn log(script: &Script, progress: Progress, found: &Found) -> Result<(), String> {
     let possible = &script.logs[progress.durable..=progress.begun];
-    let as_read = |log: &LogState| LogState { committed: log.committed.min(log.last()), ..log.clone() };
-    if possible.iter().any(|log| as_read(log) == found.log) {
+    let without_hint = |log: &LogState| LogState { committed: None, ..log.clone() };
+    let hint = |log: &LogState| log.committed.min(found.log.last());
+    let is_there = possible.iter().any(|log| without_hint(log) == without_hint(&found.log));
+    if is_there && possible.iter().any(|log| hint(log) == found.log.committed) {
         return Ok(());
     }
     let acknowledged = &possible[0];
@@ -55,6 +64,20 @@ fn log(script: &Script, progress: Progress, found: &Found) -> Result<(), String>
         told(acknowledged),
         told(&possible[possible.len() - 1]),
     ))
+}
+
+/// Once a store was open, what it holds may have been told to others: the next opening finds the same.
+pub fn same_again(first: &Found, again: &Outcome) -> Result<(), String> {
+    let again = again.as_ref().map_err(|refusal| format!("it refuses to open again: {refusal}"))?;
+    let what_is_held = |found: &Found| Found { mark_left: None, ..found.clone() };
+    if what_is_held(first) != what_is_held(again) {
+        let told = |found: &Found| {
+            let (log, tally) = (&found.log, (found.snapshot, found.watermark, found.tally));
+            format!("last {:?}, purged {:?}, vote {:?}, {tally:?}", log.last(), log.purged, log.vote)
+        };
+        return Err(format!("it was opened with [{}] and then with [{}]", told(first), told(again)));
+    }
+    Ok(())
 }
 
 fn side(script: &Script, progress: Progress, found: &Found) -> Result<(), String> {

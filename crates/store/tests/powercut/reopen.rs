@@ -1,6 +1,7 @@
 //! Brings a tree back to a disk and opens it as a master does; and says what it found.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,9 +54,43 @@ pub fn write_tree(tree: &Tree, dir: &Path) -> Result<()> {
 
 /// Opens what is in a folder and reads all of it.
 pub fn open(dir: &Path) -> Outcome {
+    open_then(dir, || Ok(()))
+}
+
+/// The same, and says what was logged about it.
+pub fn open_and_listen(dir: &Path) -> (Outcome, String) {
+    let said = Said::default();
+    let heard = said.clone();
+    let listener = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || heard.clone())
+        .finish();
+    let outcome = tracing::subscriber::with_default(listener, || open(dir));
+    let said = String::from_utf8_lossy(&said.0.lock()).into_owned();
+    (outcome, said)
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens a store and calls `opened` while it is open.
+pub fn open_then(dir: &Path, opened: impl FnOnce() -> Result<()>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
     let failure = Arc::new(Mutex::new(None));
-    let found = runtime.block_on(read_all(dir, failure.clone()));
+    let found = runtime.block_on(read_all(dir, failure.clone(), opened));
     // Everything that holds the databases lives in the runtime's tasks.
     drop(runtime);
     match (found, failure.lock().take()) {
@@ -65,13 +100,16 @@ pub fn open(dir: &Path) -> Outcome {
     }
 }
 
-async fn read_all(dir: &Path, failure: Arc<Mutex<Option<String>>>) -> Result<Found> {
+async fn read_all(
+    dir: &Path,
+    failure: Arc<Mutex<Option<String>>>,
+    opened: impl FnOnce() -> Result<()>,
+) -> Result<Found> {
     let mut config = driver::config();
     config.execution = Execution::Tasks;
     let told = failure.clone();
     config.fatal = FatalHandler::replaced_by(move |reason| *told.lock() = Some(reason.to_owned()));
     let disk = Arc::new(RocksDisk::open_small(dir)?);
-    // To read the mark creates it where there is none.
     let left = disk.open(Folder::Root, "high-water-mark")?.is_some();
     let mark_left = if left { Some(read_mark(disk.as_ref())?) } else { None };
     let history: Arc<dyn History> = Arc::new(HistoryStore::open_small(dir)?);
@@ -93,6 +131,7 @@ async fn read_all(dir: &Path, failure: Arc<Mutex<Option<String>>>) -> Result<Fou
     anyhow::ensure!(by_key == rows, "history tells other rows by key than by age");
     let newest = |name: u64| history.newest_named(format!("job-{name}").as_bytes(), None);
     let newest = (0..5).map(|name| Ok(newest(name)?.map(|row| row.revision))).collect::<Result<_>>()?;
+    opened()?;
     let tally = *tally.lock();
     Ok(Found {
         log,

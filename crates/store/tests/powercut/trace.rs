@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::record::{CREATED, HEADER_BYTES, Kind, TRUNCATED};
-use crate::volume::{FileId, Volume};
+use crate::volume::{FileId, Tree, Volume};
 
 /// One recorded call.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Call {
     pub kind: Kind,
     fd: i32,
     a: u64,
-    path: String,
+    pub path: String,
     data: Vec<u8>,
 }
 
@@ -25,13 +25,18 @@ pub struct Progress {
     pub begun: usize,
     /// Steps whose log was durable, as a count.
     pub durable: usize,
+    /// Steps that the high-water mark was said to promise, as a count.
+    pub marked: usize,
     /// Steps whose snapshot and history were durable, as a count.
     pub settled: usize,
+    /// A recorded opening has come so far that what it found may have been told to others.
+    pub opened: bool,
 }
 
 impl Progress {
     fn promises_more_than(self, before: Self) -> bool {
-        (self.durable, self.settled) != (before.durable, before.settled)
+        let promises = |of: Self| (of.durable, of.marked, of.settled, of.opened);
+        promises(self) != promises(before)
     }
 }
 
@@ -96,6 +101,11 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// Goes on from what a cut left, as far as the script had come then.
+    pub fn after(tree: &Tree, progress: Progress) -> Self {
+        Self { volume: Volume::of(tree), progress, open: HashMap::new() }
+    }
+
     /// Takes the next call. Returns whether a power cut now may be judged otherwise than one before: the disk may look
     /// different, or more was acknowledged. The latter on its own finds what is acknowledged and only then synced.
     pub fn take(&mut self, call: &Call) -> Result<bool> {
@@ -126,9 +136,17 @@ impl Replay {
         Ok(!matches!(call.kind, Kind::Start | Kind::Close))
     }
 
-    /// Whether a call is on the file of this name.
-    pub fn is_of(&self, call: &Call, name: &str) -> bool {
-        self.volume.find(name).is_some_and(|file| self.open.get(&call.fd) == Some(&file))
+    /// Whether a call writes behind a write that was not synced, in a write-ahead log of the Raft log: then more than the
+    /// last record of it can be torn, and what `tail` takes for damage may be none.
+    pub fn overtakes_a_sync(&self, call: &Call) -> bool {
+        let is_log = |name: &str| name.starts_with("log/") && name.ends_with(".log");
+        let unsynced = self.open.get(&call.fd).is_some_and(|file| self.volume.has_unsynced_write(*file));
+        call.kind == Kind::Write && unsynced && self.is_of(call, is_log)
+    }
+
+    /// Whether a call is on a file or folder with such a name.
+    pub fn is_of(&self, call: &Call, such: impl Fn(&str) -> bool) -> bool {
+        self.open.get(&call.fd).is_some_and(|file| self.volume.names_of(*file).any(such))
     }
 
     fn file(&self, call: &Call) -> Result<FileId> {
@@ -157,6 +175,8 @@ impl Replay {
         match kind {
             "s" => self.progress.begun = self.progress.begun.max(count),
             "d" => self.progress.durable = self.progress.durable.max(count),
+            "m" => self.progress.marked = self.progress.marked.max(count),
+            "o" => self.progress.opened = true,
             "h" => self.progress.settled = self.progress.settled.max(count),
             "e" => {}
             _ => bail!("an unknown mark: {line}"),

@@ -117,12 +117,36 @@ impl Naming {
 }
 
 impl Volume {
+    /// What is found after the power is back, all of it durable.
+    pub fn of(tree: &Tree) -> Self {
+        let mut volume = Self::default();
+        for (name, node) in tree.iter().filter(|(name, _)| !name.is_empty()) {
+            let (folder, durable) = match node {
+                Node::Folder => (true, Arc::default()),
+                Node::File(content) => (false, Arc::clone(content)),
+            };
+            volume.names.insert(name.clone(), FileId(volume.files.len()));
+            volume.files.push(File { folder, length: durable.len() as u64, durable });
+        }
+        volume.durable_names = volume.names.clone();
+        volume
+    }
+
     pub fn find(&self, name: &str) -> Option<FileId> {
         self.names.get(name).copied()
     }
 
+    pub fn names_of(&self, file: FileId) -> impl Iterator<Item = &str> {
+        self.names.iter().filter(move |(_, of)| **of == file).map(|(name, _)| name.as_str())
+    }
+
     pub fn length(&self, file: FileId) -> u64 {
         self.files[file.0].length
+    }
+
+    /// Whether a power cut could take a write to this file.
+    pub fn has_unsynced_write(&self, file: FileId) -> bool {
+        self.pending.iter().any(|change| matches!(change, Pending::Write { file: of, .. } if *of == file))
     }
 
     /// How much a power cut could take now.
