@@ -7,7 +7,7 @@ use paceline_runtime::{CapabilityCode, LogLimits, LogRetention, LogStream, Obser
 use paceline_supervisor::cgroup::Mounts;
 use paceline_types::{ExitStatus, Reason, Resources};
 
-use crate::node::{Node, attempt, eventually, launch, script};
+use crate::node::{Node, attempt, eventually, is_root, launch, script};
 
 fn size(folder: &Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
@@ -65,7 +65,7 @@ fn cpu_is_a_weight_and_a_quota_only_with_a_limit() {
         assert_eq!((value("cpu.shares").as_str(), value("cpu.cfs_quota_us").as_str()), ("512", quota));
         node.runtime.stop(&task, 0).unwrap();
         node.exit(task);
-        assert!(!group.exists(), "the group goes with the task");
+        assert_eq!(group.exists(), limit.is_none(), "only a group that is as a new one waits for the next");
     }
 }
 
@@ -79,6 +79,100 @@ fn no_group_outlives_its_node() {
         drop(node);
         assert!(!mount.join("paceline/groups-test").exists());
     }
+}
+
+/// The groups of a test cell's only node.
+fn groups_of(cell: &str) -> Vec<String> {
+    let mount = Mounts::discover().unwrap().memory.expect("memory is enforced by it");
+    let nodes = folders_in(&mount.join("paceline").join(cell));
+    let groups = nodes.iter().flat_map(|node| folders_in(node));
+    groups.map(|group| group.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+fn folders_in(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_dir()).collect()
+}
+
+/// Runs it and forgets it.
+fn through(node: &Node, task: u32, mut launch: paceline_runtime::Launch) -> paceline_runtime::Exit {
+    launch.attempt = attempt(task);
+    let exit = node.run(&launch);
+    node.runtime.forget(&launch.attempt).unwrap();
+    exit
+}
+
+#[test]
+fn the_groups_of_a_short_task_serve_the_next_one_of_its_limits_and_go_with_the_runtime() {
+    let node = Node::with(|options| options.cell = "kept-groups".into());
+    if !is_root() || !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
+    }
+    for task in 1..=3 {
+        assert_eq!(through(&node, task, launch(&["/bin/true"])).reason, Reason::ExitedZero);
+        assert_eq!(groups_of("kept-groups"), [attempt(1).to_string()]);
+    }
+    let mut smaller = script(
+        "cat /sys/fs/cgroup/memory/$(sed -n s/.*:memory:.//p /proc/self/cgroup)/memory.limit_in_bytes",
+    );
+    smaller.resources = Resources::new(100, 64 << 20);
+    assert_eq!(through(&node, 4, smaller).reason, Reason::ExitedZero);
+    assert_eq!(node.stdout(attempt(4)), "67108864\n", "it has groups of its own limits");
+    let node = node.restart(|_| {
+        assert!(!Mounts::discover().unwrap().memory.unwrap().join("paceline/kept-groups").exists())
+    });
+    assert_eq!(through(&node, 5, launch(&["/bin/true"])).reason, Reason::ExitedZero);
+}
+
+#[test]
+fn groups_in_which_memory_ran_out_or_is_left_serve_nobody_again() {
+    let node = Node::with(|options| options.cell = "spent-groups".into());
+    if !is_root() || !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
+    }
+    let mut greedy = script("tail /dev/zero; exit 0");
+    greedy.resources = Resources::new(100, 16 << 20);
+    assert_eq!(through(&node, 1, greedy).reason, Reason::ExitedZero, "it took its child's end well");
+    assert_eq!(groups_of("spent-groups"), [""; 0]);
+    let mut killed = script("kill -9 $$");
+    killed.resources = Resources::new(100, 16 << 20);
+    assert_eq!(
+        through(&node, 2, killed).reason,
+        Reason::Signaled,
+        "no kill of another task explains this one"
+    );
+    assert_eq!(groups_of("spent-groups"), [attempt(2).to_string()]);
+    through(&node, 3, script("head -c 50000000 /dev/zero > file"));
+    assert_eq!(groups_of("spent-groups"), [attempt(2).to_string()], "what was written is still charged");
+    let mut background = script("setsid sleep 1000 & exit 0");
+    background.resources = Resources::new(100, 32 << 20);
+    through(&node, 4, background);
+    assert_eq!(groups_of("spent-groups"), [attempt(2).to_string()], "a process was killed in them");
+}
+
+#[test]
+fn groups_that_a_running_task_has_from_another_stay_its_own_when_the_agent_comes_back() {
+    let node = Node::with(|options| options.cell = "taken-groups".into());
+    if !is_root() || !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
+    }
+    through(&node, 1, launch(&["/bin/true"]));
+    let mut sleeper = launch(&["/bin/sleep", "1000"]);
+    sleeper.attempt = attempt(2);
+    let task = node.start(&sleeper);
+    node.running(task);
+    let node = node.restart(|_| {});
+    assert_eq!(groups_of("taken-groups"), [attempt(1).to_string()], "they are the running task's");
+    assert_eq!(through(&node, 3, launch(&["/bin/true"])).reason, Reason::ExitedZero);
+    assert_eq!(groups_of("taken-groups").len(), 2, "the next one has others");
+    node.runtime.stop(&task, 0).unwrap();
+    node.exit(task);
+    node.runtime.forget(&task).unwrap();
+    assert_eq!(
+        groups_of("taken-groups"),
+        [attempt(3).to_string()],
+        "an agent keeps only groups of its own orders"
+    );
 }
 
 #[test]
