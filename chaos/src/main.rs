@@ -11,6 +11,7 @@
 //! little happened to say anything.
 
 mod cell;
+mod cpu;
 mod load;
 mod marks;
 mod process;

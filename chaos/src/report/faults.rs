@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::cpu::Cpu;
+
 /// One leader that was killed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Kill {
@@ -131,6 +133,8 @@ pub struct Throughput {
     pub task_transitions: u64,
     /// The one over the other.
     pub log_bytes_per_transition: f64,
+    /// Processor time for each task, in milliseconds.
+    pub cpu_ms_per_task: Cpu<f64>,
 }
 
 impl Kill {
@@ -218,8 +222,13 @@ impl CatchUp {
 impl Throughput {
     pub(super) fn text(&self) -> String {
         format!(
-            "{} tasks in {:.1} s without a failover: {} bytes of log over {} transitions, {:.2} bytes each",
-            self.tasks, self.seconds, self.log_bytes, self.task_transitions, self.log_bytes_per_transition
+            "{} tasks in {:.1} s without a failover: {} bytes of log over {} transitions, {:.2} bytes each; {}",
+            self.tasks,
+            self.seconds,
+            self.log_bytes,
+            self.task_transitions,
+            self.log_bytes_per_transition,
+            self.cpu_ms_per_task.text()
         )
     }
 }

@@ -1,5 +1,5 @@
-//! `throughput`: a large job on a cell that nobody disturbs, and what it cost the leader: time, and bytes of log for
-//! each transition of a task. No small jobs run beside it: their entries would count.
+//! `throughput`: a large job on a cell that nobody disturbs, and what it cost: time, processor time for each task, and
+//! bytes of the leader's log for each transition of one. No small jobs run beside it: their entries would count.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use paceline_client::v1;
 use super::big::Big;
 use super::{Options, checks, masters};
 use crate::cell::DevCell;
+use crate::cpu::Cpu;
 use crate::report::{Report, Throughput};
 
 /// The leader counts from its start on, and answers at once.
@@ -43,10 +44,12 @@ async fn undisturbed(
     let leader = masters::leader(cell, &client).await?;
     let at_leader = client.within(COUNTS_WITHIN).stale().at(&leader.name).await?;
     let before = at_leader.cell().status().await?;
+    let cpu_before = Cpu::used(cell)?;
     let big = Big::submit(&client, &format!("big-{number}"), options.tasks).await?;
     let began = Instant::now();
     big.ends().await?;
     let seconds = began.elapsed().as_secs_f64();
+    let cpu_ms_per_task = Cpu::used(cell)?.per_task(cpu_before, options.tasks);
     let after = at_leader.cell().status().await?;
     big.hold(report).await?;
     let tasks = options.tasks;
@@ -65,7 +68,14 @@ async fn undisturbed(
     }
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people, exact up to 2^53 bytes")]
     let log_bytes_per_transition = log_bytes as f64 / task_transitions.max(1) as f64;
-    Ok(Some(Throughput { tasks, seconds, log_bytes, task_transitions, log_bytes_per_transition }))
+    Ok(Some(Throughput {
+        tasks,
+        seconds,
+        log_bytes,
+        task_transitions,
+        log_bytes_per_transition,
+        cpu_ms_per_task,
+    }))
 }
 
 fn leads_still(before: &v1::CellStatusReply, after: &v1::CellStatusReply) -> bool {

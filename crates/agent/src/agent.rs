@@ -197,25 +197,28 @@ impl<S: Storage> Agent<S> {
 
     fn on_done(&mut self, done: Done) -> Result<(), AgentError> {
         match done {
-            Done::Launched { attempt, launched } => {
-                self.config.metrics.agent.launches.inc();
-                let decision = self.table.on_launched(attempt, launched);
-                self.carry_out(decision)?;
-                // News of it may have come before the table knew that it was started.
-                self.work.look(std::iter::once(attempt), false);
-                Ok(())
+            Done::Launched(launched) => {
+                self.config.metrics.agent.launches.add(launched.len() as u64);
+                let mut all = Decision::default();
+                for (attempt, launched) in launched {
+                    all.append(self.table.on_launched(attempt, launched));
+                }
+                self.carry_out(all)
             }
             Done::Stopped(told) => {
                 told.into_iter().for_each(|(attempt, told)| self.table.on_stop_told(attempt, told));
                 Ok(())
             }
-            Done::Looked(found) => found.into_iter().try_for_each(|(attempt, seen)| {
-                let decision = match seen {
-                    Some(seen) => self.table.on_observed(attempt, seen),
-                    None => self.table.on_vanished(attempt),
-                };
-                self.carry_out(decision)
-            }),
+            Done::Looked(found) => {
+                let mut all = Decision::default();
+                for (attempt, seen) in found {
+                    all.append(match seen {
+                        Some(seen) => self.table.on_observed(attempt, seen),
+                        None => self.table.on_vanished(attempt),
+                    });
+                }
+                self.carry_out(all)
+            }
             Done::Forgotten(_) => Ok(()),
         }
     }

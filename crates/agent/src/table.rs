@@ -129,6 +129,15 @@ pub struct Decision {
     pub stale_below: Option<FenceToken>,
 }
 
+impl Decision {
+    /// What follows from the next event, before anything of this one is stored or done.
+    pub fn append(&mut self, mut next: Self) {
+        self.changes.append(&mut next.changes);
+        self.actions.append(&mut next.actions);
+        self.stale_below = self.stale_below.or(next.stale_below);
+    }
+}
+
 /// How many attempts are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -1,18 +1,19 @@
-//! Calls to the runtime, off the owner's task: launches beside each other, everything else in batches, one
-//! batch of a kind at a time.
+//! Calls to the runtime, off the owner's task and in batches: what waits goes together, because each call wakes a
+//! thread and is waited for by the owner.
 //!
 //! Every queue is bounded by the table: an attempt stands in each at most once. News from the runtime are
 //! collected as a set, so a burst of them costs one look per attempt.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use paceline_rules::JobSpec;
 use paceline_runtime::{Exit, Launch, LaunchError, Observed, Runtime, StopError};
 use paceline_types::{AttemptId, Reason};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::Workers;
 use crate::link::explain;
@@ -21,22 +22,38 @@ use crate::trouble::Trouble;
 
 /// Attempts looked at, stopped or forgotten by one call of a worker: a few milliseconds of file system.
 const BATCH: usize = 256;
+/// Batches of launches at once: one is prepared while the other waits for its supervisors. Of other calls there is one
+/// batch of a kind.
+const LAUNCH_BATCHES: usize = 2;
+/// Launches in a batch: all of them are answered together, and none must wait long for the others.
+const LAUNCH_BATCH: usize = 32;
+/// News are looked at so long after each other at least: the end of a lone task at once, of a hundred a second a few
+/// together. Below what a report waits for others.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often a launch is tried that failed because the node was in trouble.
 const LAUNCH_TRIES: u32 = 3;
 
 /// What came of the work.
 #[derive(Debug)]
 pub(crate) enum Done {
-    Launched {
-        attempt: AttemptId,
-        launched: bool,
-    },
+    /// Each with whether it was started.
+    Launched(Vec<(AttemptId, bool)>),
     /// Each with whether the runtime passed it on.
     Stopped(Vec<(AttemptId, bool)>),
     /// What is known now; nothing where the runtime has lost an attempt that it had started.
     Looked(Vec<(AttemptId, Option<Seen>)>),
     /// Those that could not be.
     Forgotten(Vec<AttemptId>),
+}
+
+/// What a call came to.
+enum Finished {
+    Done(Done),
+    /// The first try of a batch of launches.
+    Tried {
+        launched: Vec<(AttemptId, bool)>,
+        failed: Vec<Launch>,
+    },
 }
 
 /// Attempts of which the runtime said that something changed.
@@ -47,9 +64,15 @@ struct News {
 }
 
 impl News {
+    /// Wakes the owner for the first only: it takes all of them when it looks.
     fn tell(&self, attempt: AttemptId) {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt);
-        self.came.notify_one();
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = attempts.is_empty();
+        attempts.insert(attempt);
+        drop(attempts);
+        if is_first {
+            self.came.notify_one();
+        }
     }
 
     fn take(&self) -> BTreeSet<AttemptId> {
@@ -60,9 +83,16 @@ impl News {
 pub(crate) struct Work {
     runtime: Arc<dyn Runtime>,
     workers: Workers,
-    running: JoinSet<Done>,
+    running: JoinSet<Finished>,
     news: Arc<News>,
+    /// When news that came are looked at.
+    look_at: Option<Instant>,
+    /// No look at news before this.
+    look_not_before: Instant,
     trouble: Arc<Mutex<Trouble<Instant>>>,
+    /// To start.
+    launches: VecDeque<Launch>,
+    launching: usize,
     /// To look at, and whether the runtime must have it.
     looks: BTreeMap<AttemptId, bool>,
     stops: VecDeque<(AttemptId, u64)>,
@@ -84,7 +114,11 @@ impl Work {
             workers,
             running: JoinSet::new(),
             news,
+            look_at: None,
+            look_not_before: Instant::now(),
             trouble: Arc::default(),
+            launches: VecDeque::new(),
+            launching: 0,
             looks: BTreeMap::new(),
             stops: VecDeque::new(),
             forgets: VecDeque::new(),
@@ -98,23 +132,46 @@ impl Work {
     /// What is done next. May be dropped and called again at any point.
     pub(crate) async fn next(&mut self) -> Done {
         loop {
+            // Launches that were given one after the other go together.
+            self.start();
+            let look = async {
+                match self.look_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                Some(done) = self.running.join_next() => {
+                Some(finished) = self.running.join_next() => {
                     // A runtime that panics leaves an attempt in a state that nobody knows.
-                    return self.settle(done.expect("calls to the runtime do not panic"));
+                    return self.settle(finished.expect("calls to the runtime do not panic"));
                 }
+                () = look => self.look_at_news(),
                 () = self.news.came.notified() => {
-                    let news = self.news.take();
-                    self.look(news.into_iter(), false);
+                    self.look_at.get_or_insert(self.look_not_before.max(Instant::now()));
                 }
             }
         }
     }
 
-    fn settle(&mut self, done: Done) -> Done {
+    fn look_at_news(&mut self) {
+        self.look_at = None;
+        self.look_not_before = Instant::now() + LOOK_EVERY;
+        let news = self.news.take();
+        self.look(news.into_iter(), false);
+    }
+
+    fn settle(&mut self, finished: Finished) -> Done {
+        let done = match finished {
+            Finished::Done(done) => done,
+            Finished::Tried { launched, failed } => {
+                self.launching -= 1;
+                failed.into_iter().for_each(|launch| self.retry(launch));
+                Done::Launched(launched)
+            }
+        };
         match &done {
-            Done::Launched { .. } => {}
+            Done::Launched(_) => {}
             Done::Stopped(_) => self.stopping = false,
             Done::Looked(found) => {
                 self.looking = false;
@@ -129,26 +186,45 @@ impl Work {
         done
     }
 
+    /// Starts it, with the others that are given before what is done next is asked for.
     pub(crate) fn launch(&mut self, attempt: AttemptId, spec: &JobSpec) {
-        let launch = Arc::new(launch_of(attempt, spec));
+        self.launches.push_back(launch_of(attempt, spec));
+    }
+
+    /// The first try of a batch.
+    fn launch_batch(&mut self) {
+        let batch: Vec<_> = self.launches.drain(..self.launches.len().min(LAUNCH_BATCH)).collect();
         let (runtime, workers) = (Arc::clone(&self.runtime), self.workers);
         let trouble = Arc::clone(&self.trouble);
-        self.running.spawn(async move {
-            for tried in 1..=LAUNCH_TRIES {
-                let hold = locked(&trouble).hold(Instant::now());
-                if let Some(hold) = hold {
+        let hold = locked(&trouble).hold(Instant::now());
+        let call = move || try_first(&*runtime, &trouble, batch);
+        self.launching += 1;
+        match hold {
+            None => self.call(call),
+            Some(hold) => {
+                self.running.spawn(async move {
                     sleep(hold).await;
-                }
+                    on_worker(workers, call).await
+                });
+            }
+        }
+    }
+
+    /// Further tries, each for itself: the node is in trouble.
+    fn retry(&mut self, launch: Launch) {
+        let (runtime, workers) = (Arc::clone(&self.runtime), self.workers);
+        let trouble = Arc::clone(&self.trouble);
+        let (attempt, launch) = (launch.attempt, Arc::new(launch));
+        self.running.spawn(async move {
+            for tried in 2..=LAUNCH_TRIES {
+                held(&trouble).await;
                 let (runtime, launch) = (Arc::clone(&runtime), Arc::clone(&launch));
                 match on_worker(workers, move || runtime.launch(&launch)).await {
-                    Ok(()) => return Done::Launched { attempt, launched: true },
-                    Err(error) => {
-                        locked(&trouble).failed(Instant::now());
-                        log_launch(&error, tried);
-                    }
+                    Ok(()) => return Finished::Done(Done::Launched(vec![(attempt, true)])),
+                    Err(error) => note_failure(&trouble, &error, tried),
                 }
             }
-            Done::Launched { attempt, launched: false }
+            Finished::Done(Done::Launched(vec![(attempt, false)]))
         });
     }
 
@@ -177,6 +253,9 @@ impl Work {
     }
 
     fn start(&mut self) {
+        while self.launching < LAUNCH_BATCHES && !self.launches.is_empty() {
+            self.launch_batch();
+        }
         if !self.looking && !self.looks.is_empty() {
             let batch: Vec<_> = std::iter::from_fn(|| self.looks.pop_first()).take(BATCH).collect();
             self.looking = true;
@@ -202,7 +281,15 @@ impl Work {
 
     fn spawn(&mut self, work: impl FnOnce(&dyn Runtime) -> Done + Send + 'static) {
         let runtime = Arc::clone(&self.runtime);
-        self.running.spawn(on_worker(self.workers, move || work(&*runtime)));
+        self.call(move || Finished::Done(work(&*runtime)));
+    }
+
+    /// Straight to a thread and back, without a task in between that would have to be woken twice.
+    fn call(&mut self, call: impl FnOnce() -> Finished + Send + 'static) {
+        match self.workers {
+            Workers::Inline => self.running.spawn(async move { call() }),
+            Workers::Threads => self.running.spawn_blocking(call),
+        };
     }
 }
 
@@ -256,7 +343,31 @@ fn launch_of(attempt: AttemptId, spec: &JobSpec) -> Launch {
     }
 }
 
-fn log_launch(error: &LaunchError, tried: u32) {
+fn try_first(runtime: &dyn Runtime, trouble: &Mutex<Trouble<Instant>>, batch: Vec<Launch>) -> Finished {
+    let answers = runtime.launch_all(&batch);
+    let (mut launched, mut failed) = (Vec::new(), Vec::new());
+    for (launch, answer) in batch.into_iter().zip(answers) {
+        match answer {
+            Ok(()) => launched.push((launch.attempt, true)),
+            Err(error) => {
+                note_failure(trouble, &error, 1);
+                failed.push(launch);
+            }
+        }
+    }
+    Finished::Tried { launched, failed }
+}
+
+/// Waits as long as the node had better not be asked to start anything.
+async fn held(trouble: &Mutex<Trouble<Instant>>) {
+    let hold = locked(trouble).hold(Instant::now());
+    if let Some(hold) = hold {
+        sleep(hold).await;
+    }
+}
+
+fn note_failure(trouble: &Mutex<Trouble<Instant>>, error: &LaunchError, tried: u32) {
+    locked(trouble).failed(Instant::now());
     tracing::warn!(error = explain(error), tried, of = LAUNCH_TRIES, "a launch failed");
 }
 
@@ -308,3 +419,6 @@ fn end(exit: &Exit) -> End {
     let unseen = exit.pid == 0 || exit.reason == Reason::NodeRebooted;
     End { status: (!unseen).then_some(exit.status), reason: exit.reason }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ mod event;
 mod loss;
 mod outbox;
 mod proposals;
+mod report_pace;
 mod retire;
 mod state;
 
@@ -98,7 +99,7 @@ impl LeaderLoop {
         let mut leading = None;
         self.follow_status(&mut status, &mut leading);
         loop {
-            let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let now_ms = elapsed_ms(started);
             tokio::select! {
                 changed = status.changed() => {
                     if changed.is_err() {
@@ -136,8 +137,10 @@ impl LeaderLoop {
                 },
             }
             if let Some(leading) = &mut leading {
+                // What is due now may not have been when the wait began.
+                let now_ms = elapsed_ms(started);
                 leading.on_view(&self.published, now_ms);
-                leading.propose(&self.proposer, &mut proposals);
+                leading.propose(&self.proposer, &mut proposals, now_ms);
             }
             self.metrics.link.sessions.set_u64(leading.as_ref().map_or(0, Leading::links_open));
         }
@@ -163,7 +166,11 @@ impl LeaderLoop {
     }
 }
 
-/// Completes when a pass or orders that had to wait are due; never when nothing waits.
+fn elapsed_ms(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Completes when a pass, orders or reports that had to wait are due; never when nothing waits.
 async fn work_due(leading: Option<&Leading>, published: &Published, started: Instant) {
     match leading.and_then(|leading| leading.due_ms(&published.view())) {
         Some(due_ms) => sleep_until(started + Duration::from_millis(due_ms)).await,

@@ -15,6 +15,7 @@ mod bury;
 mod cgroups;
 mod environment;
 mod janitor;
+mod kept_groups;
 mod launch;
 mod layout;
 mod nursery;
@@ -71,8 +72,20 @@ impl Runtime for ProcessRuntime {
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
-        // What a failed one leaves lies in the trash.
-        self.shared.launch(launch).inspect_err(|_| self.janitor.wake())
+        self.launch_all(std::slice::from_ref(launch)).pop().unwrap_or(Ok(()))
+    }
+
+    fn launch_all(&self, launches: &[Launch]) -> Vec<Result<(), LaunchError>> {
+        let launched = self.shared.launch_all(launches);
+        if launched.iter().any(Result::is_err) {
+            // What a failed one leaves lies in the trash.
+            self.janitor.wake();
+        }
+        // No supervisor tells of an attempt that was refused here.
+        let ended =
+            launches.iter().map(|launch| launch.attempt).filter(|attempt| self.shared.has_ended(attempt));
+        ended.for_each(|attempt| self.watcher.tell(attempt));
+        launched
     }
 
     fn stop(&self, attempt: &AttemptId, grace_ms: u64) -> Result<(), StopError> {

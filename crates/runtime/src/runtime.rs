@@ -157,6 +157,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// When this node is in trouble: nothing was started then, and to try again is safe.
     fn launch(&self, launch: &Launch) -> Result<(), LaunchError>;
 
+    /// Starts several, each as [`Runtime::launch`] would, and answers in their order: what waking others costs is paid
+    /// once for all of them.
+    fn launch_all(&self, launches: &[Launch]) -> Vec<Result<(), LaunchError>> {
+        launches.iter().map(|launch| self.launch(launch)).collect()
+    }
+
     /// Ends an attempt: SIGTERM to its process group, after the grace SIGKILL to all of it. Asked again with
     /// a shorter grace, it shortens it. One that has ended stays as it is.
     ///

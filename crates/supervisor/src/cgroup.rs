@@ -2,8 +2,8 @@
 //!
 //! Version 2 is not used. To join one of its groups takes a lock that every fork and exit on the machine
 //! waits for, some ten milliseconds each time; a version 1 group is joined in thirty microseconds.
-//! The supervisor makes and removes the group of its attempt, the agent finds the mounts and clears what
-//! a dead supervisor left. Which groups an attempt gets stands in its order.
+//! The supervisor makes and removes the groups of its attempt, or passes them on; the agent finds the mounts, and
+//! clears what a dead supervisor left or nobody needs any more. Which groups an attempt gets stands in its order.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -135,6 +135,13 @@ pub fn oom_kills(group: &Path) -> u64 {
     let text = fs::read_to_string(group.join("memory.oom_control")).unwrap_or_default();
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Memory that is charged to the group, with what the kernel holds for it in advance on each CPU; nothing where that
+/// cannot be read.
+#[must_use]
+pub fn memory_used(group: &Path) -> Option<u64> {
+    fs::read_to_string(group.join("memory.usage_in_bytes")).ok()?.trim().parse().ok()
 }
 
 /// The processes in the group.

@@ -88,7 +88,7 @@ mod tests {
     use crate::record::testing::scratch;
 
     fn intent() -> Intent {
-        Intent { attempt: "42-0.7.1".into(), holder: None, control: None, uid: Some(7) }
+        Intent { attempt: "42-0.7.1".into(), holder: None, control: None, uid: Some(7), groups: None }
     }
 
     fn ended(message: &str) -> Ended {

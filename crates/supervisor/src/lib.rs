@@ -35,7 +35,7 @@ pub use process::{ProcessIdentity, ProcessStat, boot_id, is_gone};
 pub use record::ended::{Cause, Ended, Outcome};
 pub use record::intent::Intent;
 pub use record::lease::Lease;
-pub use record::order::{CpuShare, LogLimits, MemoryLimit, Order, UserIds};
+pub use record::order::{CpuShare, KeptGroups, LogLimits, MemoryLimit, Order, UserIds};
 pub use record::running::Running;
 pub use record::stop::Stop;
 pub use record::text::{Damage, RecordError};

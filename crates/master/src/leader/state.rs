@@ -17,6 +17,7 @@ use super::assigned::AssignedView;
 use super::event::{LinkEvent, LinkStream, Purpose, ReportKey, Settled};
 use super::outbox::Unsent;
 use super::proposals::{Draft, assign_bytes, cut, first_cut, report_bytes, spawn};
+use super::report_pace::ReportPace;
 use super::retire::Retirement;
 use super::{LinksAnswer, NodeLink, loss};
 use crate::proposer::Proposer;
@@ -56,6 +57,7 @@ pub(crate) struct Leading {
     /// One entry of reports is under way at a time: acknowledgements of a node must follow the order of its reports,
     /// and what arrives meanwhile travels together in the next one.
     reporting: bool,
+    report_pace: ReportPace,
     /// When the last tick was proposed; nothing before the first, whose step is zero.
     last_tick_ms: Option<u64>,
     ticking: bool,
@@ -78,6 +80,7 @@ impl Leading {
             drafts: Vec::new(),
             reports: Vec::new(),
             reporting: false,
+            report_pace: ReportPace::default(),
             last_tick_ms: None,
             ticking: false,
             retirement: Retirement::default(),
@@ -158,11 +161,12 @@ impl Leading {
         }
     }
 
-    /// When a pass or orders that had to wait are due.
+    /// When a pass, orders or reports that had to wait are due.
     pub(crate) fn due_ms(&self, view: &Cell) -> Option<u64> {
         let pass_ms = (self.passed != Some(view.revision())).then_some(self.pass_again_ms);
         let room_ms = self.hub.links_without_room().next().map(|_| self.room_again_ms);
-        [pass_ms, room_ms].into_iter().flatten().min()
+        let report_ms = self.report_pace.due_ms(self.reports.len()).filter(|_| !self.reporting);
+        [pass_ms, room_ms, report_ms].into_iter().flatten().min()
     }
 
     /// Tells the hub how much links take whose nodes wait for orders.
@@ -316,8 +320,9 @@ impl Leading {
     }
 
     /// Hands every draft to a task of its own.
-    pub(crate) fn propose(&mut self, proposer: &Proposer, proposals: &mut JoinSet<Settled>) {
-        if !self.reporting && !self.reports.is_empty() {
+    pub(crate) fn propose(&mut self, proposer: &Proposer, proposals: &mut JoinSet<Settled>, now_ms: u64) {
+        if !self.reporting && self.report_pace.is_due(self.reports.len(), now_ms) {
+            self.report_pace.proposed(now_ms);
             let count = first_cut(&self.reports, report_bytes);
             let reports: Vec<ReportProposal> = self.reports.drain(..count).collect();
             let key = |report: &ReportProposal| ReportKey {

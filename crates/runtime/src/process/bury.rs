@@ -154,7 +154,7 @@ pub fn refuse(folder: &Path, attempt: &str, message: &str) -> std::io::Result<En
 /// Publishes an intent that nobody holds, so that no supervisor on its way can start the attempt.
 /// False: one has.
 pub fn take(folder: &Path, attempt: &str) -> std::io::Result<bool> {
-    let intent = Intent { attempt: attempt.to_owned(), holder: None, control: None, uid: None };
+    let intent = Intent { attempt: attempt.to_owned(), holder: None, control: None, uid: None, groups: None };
     Ledger::take(folder, &intent).map(|ledger| ledger.is_some())
 }
 
@@ -180,7 +180,8 @@ mod tests {
     fn an_attempt_that_a_supervisor_took_after_the_look_is_not_ours_to_end() {
         let folder = tempfile::tempdir().unwrap();
         let holder = ProcessIdentity::own("this boot").unwrap();
-        let intent = Intent { attempt: "42-0.7.1".into(), holder: Some(holder), control: Some(3), uid: None };
+        let (attempt, holder) = ("42-0.7.1".into(), Some(holder));
+        let intent = Intent { attempt, holder, control: Some(3), uid: None, groups: None };
         assert!(Ledger::take(folder.path(), &intent).unwrap().is_some());
         assert!(!take_unheld(folder.path(), "42-0.7.1").unwrap());
     }

@@ -1,11 +1,12 @@
 //! Which cgroups attempts get on this machine, found out by trying, and the clearing of those left behind.
 //!
 //! ```text
-//! MOUNT/paceline/CELL/NODE.TAG/ATTEMPT
+//! MOUNT/paceline/CELL/NODE.TAG/NAME
 //! ```
-//! The tag is the data folder's: two cells on a machine may have the same names.
+//! The name is that of the attempt that they were made for; later ones may use them too, see `kept_groups`. The tag is the data folder's: two cells on a machine may have the same names.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use paceline_supervisor::cgroup::{self, Mounts};
@@ -74,12 +75,23 @@ impl Cgroups {
         self.parents().map(|parent| parent.join(attempt)).collect()
     }
 
-    /// Kills and removes every group whose attempt `lives` does not know.
+    /// Removes the groups of this name, of which nothing is in use. What cannot be removed is left for the next agent.
+    pub fn remove(&self, name: &str) {
+        for group in self.all(name) {
+            if let Err(error) = fs::remove_dir(&group)
+                && error.kind() != ErrorKind::NotFound
+            {
+                tracing::warn!(group = %group.display(), %error, "a cgroup cannot be removed");
+            }
+        }
+    }
+
+    /// Kills and removes every group whose name `lives` does not know.
     pub fn sweep(&self, lives: impl Fn(&str) -> bool) {
         for group in self.parents().flat_map(|parent| list(parent).unwrap_or_default()) {
             let name = group.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if group.is_dir() && !lives(name) {
-                tracing::info!(group = %group.display(), "clearing a cgroup that was left behind");
+                tracing::debug!(group = %group.display(), "clearing a cgroup that was left behind");
                 bury::clear_group(&group);
             }
         }

@@ -1,4 +1,4 @@
-//! Starting an attempt: its folder, its order, its supervisor.
+//! Starting attempts: their folders, their orders, their supervisors.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use paceline_types::AttemptId;
 
 use crate::errors::LaunchError;
 use crate::process::bury;
-use crate::process::nursery::NurseryError;
+use crate::process::nursery::{Asked, NurseryError};
 use crate::process::shared::Shared;
 use crate::process::sight;
 use crate::process::table::{Holder, Supervisor};
@@ -21,19 +21,46 @@ use crate::runtime::{Exit, Launch};
 const ATTEMPT_FOLDER_MODE: u32 = 0o700;
 
 impl Shared {
-    /// See [`crate::Runtime::launch`].
-    pub fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
-        let attempt = launch.attempt;
-        let folder = self.layout.attempt(&attempt);
-        if !self.table.begin(attempt, folder.clone()) {
-            return Ok(());
+    /// See [`crate::Runtime::launch_all`]: every order is on its way before the first answer is waited for.
+    pub fn launch_all(&self, launches: &[Launch]) -> Vec<Result<(), LaunchError>> {
+        let asked: Vec<_> = launches.iter().map(|launch| self.ask(launch)).collect();
+        // The last order is mostly answered last: once it is, nobody has to be waited for again.
+        let mut launched: Vec<_> = launches
+            .iter()
+            .zip(asked)
+            .rev()
+            .map(|(launch, asked)| match asked? {
+                Some(asked) => self.answered(launch, asked),
+                None => Ok(()),
+            })
+            .collect();
+        launched.reverse();
+        launched
+    }
+
+    /// Has one ordered; nothing when there is nothing to wait for.
+    fn ask(&self, launch: &Launch) -> Result<Option<Asked>, LaunchError> {
+        let folder = self.layout.attempt(&launch.attempt);
+        if !self.table.begin(launch.attempt, folder.clone()) {
+            return Ok(None);
         }
-        let started = self.start(launch, &folder);
-        if started.is_err() {
-            self.task_uids.give_back(&attempt);
-            self.table.remove(&attempt);
-        }
-        started
+        self.start(launch, &folder).inspect_err(|_| self.unlaunch(&launch.attempt))
+    }
+
+    fn answered(&self, launch: &Launch, asked: Asked) -> Result<(), LaunchError> {
+        let folder = self.layout.attempt(&launch.attempt);
+        let answer = asked.answer();
+        self.hand_over(launch, &folder, answer).inspect_err(|_| {
+            self.discard(&launch.attempt, &folder);
+            self.unlaunch(&launch.attempt);
+        })
+    }
+
+    /// It was not started and never will be by this try.
+    fn unlaunch(&self, attempt: &AttemptId) {
+        self.task_uids.give_back(attempt);
+        self.give_groups_back(attempt, true);
+        self.table.remove(attempt);
     }
 
     /// Who it runs as, or in words why this node does not allow that.
@@ -50,7 +77,7 @@ impl Shared {
         user.map_err(|source| LaunchError::Accounts { attempt, source })
     }
 
-    fn start(&self, launch: &Launch, folder: &Path) -> Result<(), LaunchError> {
+    fn start(&self, launch: &Launch, folder: &Path) -> Result<Option<Asked>, LaunchError> {
         let attempt = launch.attempt;
         let failed = |path: &Path, source| LaunchError::Write { attempt, path: path.to_owned(), source };
         let user = self.user(launch)?;
@@ -76,25 +103,33 @@ impl Shared {
         launch: &Launch,
         folder: &Path,
         user: Result<Option<UserIds>, String>,
-    ) -> Result<(), LaunchError> {
+    ) -> Result<Option<Asked>, LaunchError> {
         let attempt = launch.attempt;
         let name = attempt.to_string();
         match user.and_then(|user| framed(&self.order(launch, folder, user)?)) {
-            Ok(frame) => self.hand_over(launch, folder, &name, &frame),
+            Ok(frame) => match self.nursery.ask(&name, &frame) {
+                Ok(asked) => Ok(Some(asked)),
+                Err(error) => self.hand_over(launch, folder, Err(error)).map(|()| None),
+            },
             Err(message) => {
                 let refused = bury::refuse(folder, &name, &message);
                 let failed = |source| LaunchError::Write { attempt, path: folder.to_owned(), source };
                 let exit: Exit = sight::translate(&refused.map_err(failed)?);
                 self.table.ended(&attempt, &exit);
-                Ok(())
+                Ok(None)
             }
         }
     }
 
-    /// Has the supervisor started. When nobody knows whether it was, the attempt is taken here: then it was not and
+    /// What the nursery said of the order. When nobody knows whether it was, the attempt is taken here: then it was not and
     /// never will be. Where even that does not work it counts as started, and is looked at until something is known.
-    fn hand_over(&self, launch: &Launch, folder: &Path, name: &str, frame: &[u8]) -> Result<(), LaunchError> {
-        let supervisor = match self.nursery.start(name, frame) {
+    fn hand_over(
+        &self,
+        launch: &Launch,
+        folder: &Path,
+        answer: Result<Answer, NurseryError>,
+    ) -> Result<(), LaunchError> {
+        let supervisor = match answer {
             Ok(Answer::Taken { pid, start_ticks }) => Supervisor::Held(Holder { pid, start_ticks }),
             Ok(Answer::Theirs | Answer::Failed(_)) => self.unheard(launch, folder),
             // Who said so is gone, so that there is nothing to be kept from it: to look is enough, and a disk that is
@@ -103,7 +138,7 @@ impl Shared {
                 Ok(None) => return Err(self.not_spawned(launch, io::Error::other(message))),
                 Ok(Some(_)) | Err(_) => Supervisor::Unheard,
             },
-            Err(NurseryError::Unknown(source)) => match bury::take(folder, name) {
+            Err(NurseryError::Unknown(source)) => match bury::take(folder, &launch.attempt.to_string()) {
                 Ok(true) => return Err(self.not_spawned(launch, source)),
                 Ok(false) | Err(_) => self.unheard(launch, folder),
             },
@@ -115,8 +150,11 @@ impl Shared {
     /// Somebody else has it, by an order that an earlier agent left in its nursery. That may name another user.
     fn unheard(&self, launch: &Launch, folder: &Path) -> Supervisor {
         let intent = read::<Intent>(folder).ok().flatten();
-        if let Some(uid) = intent.and_then(|intent| intent.uid) {
+        if let Some(uid) = intent.as_ref().and_then(|intent| intent.uid) {
             self.task_uids.inherit(launch.attempt, uid);
+        }
+        if let Some(intent) = intent {
+            self.kept_groups.inherit(launch.attempt, intent.groups.unwrap_or(intent.attempt));
         }
         Supervisor::Unheard
     }

@@ -57,19 +57,10 @@ impl Nursery {
         &self.program
     }
 
-    /// Has a supervisor started, and waits until it has taken its attempt.
-    pub fn start(&self, attempt: &str, frame: &[u8]) -> Result<Answer, NurseryError> {
+    /// Orders a supervisor.
+    pub fn ask(&self, attempt: &str, frame: &[u8]) -> Result<Asked, NurseryError> {
         let (answer, process) = self.send(attempt, frame).map_err(NurseryError::Unknown)?;
-        match answer.recv_timeout(self.answer_within) {
-            Ok(Answer::Failed(message)) => Err(NurseryError::Failed(message)),
-            Ok(answer) => Ok(answer),
-            Err(RecvTimeoutError::Timeout) => {
-                process.kill();
-                let silent = format!("its nursery did not answer within {:?}", self.answer_within);
-                Err(NurseryError::Unknown(io::Error::new(ErrorKind::TimedOut, silent)))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(NurseryError::Unknown(process.ended())),
-        }
+        Ok(Asked { answer, process, within: self.answer_within })
     }
 
     fn send(&self, attempt: &str, frame: &[u8]) -> io::Result<(Receiver<Answer>, Process)> {
@@ -105,6 +96,30 @@ impl Nursery {
         let process = nursery.process.clone();
         *running = Some(nursery);
         Ok((answer, process))
+    }
+}
+
+/// An order that has no answer yet.
+#[derive(Debug)]
+pub struct Asked {
+    answer: Receiver<Answer>,
+    process: Process,
+    within: Duration,
+}
+
+impl Asked {
+    /// Waits until the supervisor has taken its attempt.
+    pub fn answer(self) -> Result<Answer, NurseryError> {
+        match self.answer.recv_timeout(self.within) {
+            Ok(Answer::Failed(message)) => Err(NurseryError::Failed(message)),
+            Ok(answer) => Ok(answer),
+            Err(RecvTimeoutError::Timeout) => {
+                self.process.kill();
+                let silent = format!("its nursery did not answer within {:?}", self.within);
+                Err(NurseryError::Unknown(io::Error::new(ErrorKind::TimedOut, silent)))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(NurseryError::Unknown(self.process.ended())),
+        }
     }
 }
 

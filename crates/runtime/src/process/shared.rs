@@ -16,6 +16,7 @@ use rustix::fs::OFlags;
 use crate::errors::{ObserveError, OpenError, StopError};
 use crate::process::bury;
 use crate::process::cgroups::Cgroups;
+use crate::process::kept_groups::Shelves;
 use crate::process::layout::{Layout, closed_ancestor};
 use crate::process::nursery::Nursery;
 use crate::process::options::ProcessOptions;
@@ -35,6 +36,7 @@ pub struct Shared {
     pub(super) users: Users,
     pub(super) task_uids: Pool,
     pub(super) cgroups: Cgroups,
+    pub(super) kept_groups: Shelves,
     pub(super) boot: String,
     retention: Retention,
     pub(super) spares: Spares,
@@ -61,8 +63,20 @@ impl Shared {
             .map_err(|source| OpenError::Folder { path: logs, source })?;
         let (table, task_uids) = (Table::default(), Pool::new(options.task_uids));
         let (spares, nursery) = (Spares::new(layout.spares()), Nursery::new(supervisor));
-        let shared =
-            Self { layout, table, options, users, task_uids, cgroups, boot, retention, spares, nursery };
+        let kept_groups = Shelves::new();
+        let shared = Self {
+            layout,
+            table,
+            options,
+            users,
+            task_uids,
+            cgroups,
+            kept_groups,
+            boot,
+            retention,
+            spares,
+            nursery,
+        };
         shared.take_up()?;
         Ok(shared)
     }
@@ -108,6 +122,11 @@ impl Shared {
         Ok(Some(observed))
     }
 
+    /// Whether the end of an attempt is known without a look.
+    pub fn has_ended(&self, attempt: &AttemptId) -> bool {
+        self.table.glance(attempt).is_some_and(|glance| glance.exit.is_some())
+    }
+
     /// See [`crate::Runtime::forget`].
     pub fn forget(&self, attempt: &AttemptId) -> Result<(), ObserveError> {
         let exit = match self.observe(attempt)? {
@@ -121,14 +140,23 @@ impl Shared {
         self.retention.keep(attempt, &output).map_err(|source| failed(&output, source))?;
         let trash = self.layout.new_trash(attempt);
         // Where something is to be said of the end, a process of it may still be there.
-        let moved = match exit.message.is_empty() {
+        let went_whole = exit.message.is_empty();
+        let moved = match went_whole {
             true => self.spares.put(&glance.folder, &trash),
             false => fs::rename(&glance.folder, trash),
         };
         moved.map_err(|source| failed(&glance.folder, source))?;
         self.table.remove(attempt);
         self.task_uids.give_back(attempt);
+        self.give_groups_back(attempt, went_whole);
         Ok(())
+    }
+
+    /// The attempt is gone, or was never started: its groups are for the next, or nobody's.
+    pub(super) fn give_groups_back(&self, attempt: &AttemptId, may_wait: bool) {
+        if let Some(name) = self.kept_groups.give_back(attempt, may_wait) {
+            self.cgroups.remove(&name);
+        }
     }
 
     /// See [`crate::Runtime::read_log`].
@@ -160,6 +188,10 @@ impl Shared {
 
     /// Removes what is empty and only ours, on the way out.
     pub fn close(&self) {
+        // Those of the ended go with the others; what is in use is cleared by the next agent when it has ended.
+        let ended = self.table.ids().into_iter().filter(|attempt| self.has_ended(attempt));
+        ended.for_each(|attempt| self.give_groups_back(&attempt, false));
+        self.kept_groups.clear().for_each(|name| self.cgroups.remove(&name));
         self.cgroups.drop_empty();
     }
 
@@ -196,7 +228,7 @@ impl Shared {
             return Ok(Observed::Starting);
         }
         tracing::warn!(attempt = name, "its supervisor died; clearing what is left of it");
-        bury::clear(folder, &orphan, &self.cgroups.all(&name));
+        bury::clear(folder, &orphan, &self.cgroups.all(orphan.groups.as_deref().unwrap_or(&name)));
         bury::write_end(folder, &orphan).map_err(failed)?;
         match look(folder, supervisor, &self.boot).map_err(record)? {
             Sight::Observed(observed) => Ok(observed),

@@ -28,6 +28,8 @@ pub struct Orphan {
     pub holder: Option<ProcessIdentity>,
     /// The task, if it was executed.
     pub running: Option<Running>,
+    /// What its groups are called, where they are not called after the attempt.
+    pub groups: Option<String>,
 }
 
 /// Looks.
@@ -44,8 +46,9 @@ pub fn look(folder: &Path, supervisor: Supervisor, boot: &str) -> Result<Sight, 
     if let Some(exit) = exit(folder)? {
         return Ok(Sight::Observed(Observed::Exited(exit)));
     }
-    let holder = read::<Intent>(folder)?.and_then(|intent| intent.holder);
-    Ok(Sight::Orphaned(Orphan { holder, running: read(folder)? }))
+    let (holder, groups) =
+        read::<Intent>(folder)?.map(|intent| (intent.holder, intent.groups)).unwrap_or_default();
+    Ok(Sight::Orphaned(Orphan { holder, running: read(folder)?, groups }))
 }
 
 fn exit(folder: &Path) -> Result<Option<Exit>, RecordError> {

@@ -1,5 +1,6 @@
 //! What an earlier agent left: attempts, orders that nobody took, cgroups of the dead.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -13,19 +14,25 @@ use crate::process::shared::Shared;
 impl Shared {
     /// Fills the table from disk, and clears what has no owner.
     pub(super) fn take_up(&self) -> Result<(), OpenError> {
+        let mut lives = BTreeSet::new();
         for (attempt, folder, of_this_boot) in self.layout.attempts_on_disk()? {
             if of_this_boot && self.was_never_started(&attempt, &folder)? {
                 continue;
             }
             // A damaged intent says nothing, and its task goes on: at worst another gets the same user.
             let intent = read::<Intent>(&folder).ok().flatten();
-            if let Some(uid) = intent.and_then(|intent| intent.uid) {
+            if let Some(uid) = intent.as_ref().and_then(|intent| intent.uid) {
                 self.task_uids.inherit(attempt, uid);
+            }
+            if let Some(intent) = intent.filter(|intent| intent.is_held(&self.boot)) {
+                let groups = intent.groups.unwrap_or(intent.attempt);
+                self.kept_groups.inherit(attempt, groups.clone());
+                lives.insert(groups);
             }
             self.table.inherit(attempt, folder, of_this_boot);
         }
         self.layout.drop_empty_boots();
-        self.cgroups.sweep(|name| self.lives(name));
+        self.cgroups.sweep(|name| lives.contains(name));
         Ok(())
     }
 
@@ -41,12 +48,5 @@ impl Shared {
             fs::rename(folder, self.layout.new_trash(attempt)).map_err(failed)?;
         }
         Ok(taken)
-    }
-
-    /// Whether the groups of this name are in use by a supervisor.
-    fn lives(&self, name: &str) -> bool {
-        let Ok(attempt) = name.parse::<AttemptId>() else { return false };
-        let Some(glance) = self.table.glance(&attempt) else { return false };
-        read::<Intent>(&glance.folder).ok().flatten().is_some_and(|intent| intent.is_held(&self.boot))
     }
 }

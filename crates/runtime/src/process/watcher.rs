@@ -64,6 +64,11 @@ impl Watcher {
         Ok(Self { ears, socket, shared, thread })
     }
 
+    /// Tells of a change that no supervisor tells of.
+    pub fn tell(&self, attempt: AttemptId) {
+        self.ears.tell(attempt);
+    }
+
     /// Puts a listener in place.
     pub fn subscribe(&self, listener: ChangeListener) {
         *self.ears.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);

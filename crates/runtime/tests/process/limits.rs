@@ -1,13 +1,14 @@
 //! Limits: memory, CPU, output, and what is kept of the forgotten.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use paceline_runtime::{CapabilityCode, LogLimits, LogRetention, LogStream, ObserveError, Runtime};
 use paceline_supervisor::cgroup::Mounts;
 use paceline_types::{ExitStatus, Reason, Resources};
 
-use crate::node::{Node, attempt, eventually, launch, script};
+use crate::node::{Node, attempt, eventually, is_root, launch, script};
 
 fn size(folder: &Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
@@ -65,7 +66,7 @@ fn cpu_is_a_weight_and_a_quota_only_with_a_limit() {
         assert_eq!((value("cpu.shares").as_str(), value("cpu.cfs_quota_us").as_str()), ("512", quota));
         node.runtime.stop(&task, 0).unwrap();
         node.exit(task);
-        assert!(!group.exists(), "the group goes with the task");
+        assert_eq!(group.exists(), limit.is_none(), "only a group that is as a new one waits for the next");
     }
 }
 
@@ -79,6 +80,97 @@ fn no_group_outlives_its_node() {
         drop(node);
         assert!(!mount.join("paceline/groups-test").exists());
     }
+}
+
+/// The memory groups of a node that has `test-node` for its name, and its folder for the rest.
+fn groups_of(node: &Node) -> Vec<String> {
+    let entries = fs::read_dir(groups_folder(node)).unwrap().map(|entry| entry.unwrap());
+    let groups = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+    let mut names: Vec<String> = groups.map(|group| group.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn groups_folder(node: &Node) -> PathBuf {
+    let mount = Mounts::discover().unwrap().memory.expect("memory is enforced by it");
+    let folder = fs::metadata(node.path()).unwrap();
+    mount.join(format!("paceline/test-cell/test-node.{:x}-{:x}", folder.dev(), folder.ino()))
+}
+
+/// Runs it and forgets it.
+fn through(node: &Node, task: u32, mut launch: paceline_runtime::Launch) -> paceline_runtime::Exit {
+    launch.attempt = attempt(task);
+    let exit = node.run(&launch);
+    node.runtime.forget(&launch.attempt).unwrap();
+    exit
+}
+
+#[test]
+fn the_groups_of_a_short_task_serve_the_next_one_of_its_limits_and_go_with_the_runtime() {
+    let node = Node::new();
+    if !is_root() || !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
+    }
+    for task in 1..=3 {
+        assert_eq!(through(&node, task, launch(&["/bin/true"])).reason, Reason::ExitedZero);
+        assert_eq!(groups_of(&node), [attempt(1).to_string()]);
+    }
+    let mut smaller = launch(&["/bin/true"]);
+    smaller.resources = Resources::new(100, 64 << 20);
+    assert_eq!(through(&node, 4, smaller).reason, Reason::ExitedZero);
+    assert_eq!(groups_of(&node), [attempt(1).to_string(), attempt(4).to_string()]);
+    let folder = groups_folder(&node);
+    for (task, limit) in [(1, 256 << 20), (4, 64 << 20)] {
+        let file = folder.join(attempt(task).to_string()).join("memory.limit_in_bytes");
+        assert_eq!(fs::read_to_string(file).unwrap().trim(), u64::to_string(&limit), "each has its own");
+    }
+    let node = node.restart(|_| assert!(!folder.exists()));
+    assert_eq!(through(&node, 5, launch(&["/bin/true"])).reason, Reason::ExitedZero);
+}
+
+#[test]
+fn groups_in_which_memory_ran_out_or_is_left_serve_nobody_again() {
+    let node = Node::new();
+    if !is_root() || !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
+    }
+    let of = |run: &str, mebibytes: u64| {
+        let mut launch = script(run);
+        launch.resources = Resources::new(100, mebibytes << 20);
+        launch
+    };
+    let greedy = through(&node, 1, of("tail /dev/zero; exit 0", 16));
+    assert_eq!(greedy.reason, Reason::ExitedZero, "it took its child's end well");
+    assert_eq!(groups_of(&node), [""; 0]);
+    let killed = through(&node, 2, of("kill -9 $$", 16));
+    assert_eq!(killed.reason, Reason::Signaled, "no kill of another task explains this one");
+    let made_again = [attempt(1).to_string()];
+    assert_eq!(groups_of(&node), made_again, "the name is free, and what was missing is there");
+    through(&node, 3, of("head -c 50000000 /dev/zero > file", 256));
+    assert_eq!(groups_of(&node), made_again, "what was written is still charged");
+    through(&node, 4, of("setsid sleep 1000 & exit 0", 32));
+    assert_eq!(groups_of(&node), made_again, "a process was killed in them");
+}
+
+#[test]
+fn groups_that_a_running_task_has_from_another_stay_its_own_when_the_agent_comes_back() {
+    let node = Node::new();
+    if !is_root() || !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
+    }
+    through(&node, 1, launch(&["/bin/true"]));
+    let mut sleeper = launch(&["/bin/sleep", "1000"]);
+    sleeper.attempt = attempt(2);
+    let task = node.start(&sleeper);
+    node.running(task);
+    let node = node.restart(|_| {});
+    assert_eq!(groups_of(&node), [attempt(1).to_string()], "they are the running task's");
+    assert_eq!(through(&node, 3, launch(&["/bin/true"])).reason, Reason::ExitedZero);
+    assert_eq!(groups_of(&node).len(), 2, "the next one has others");
+    node.runtime.stop(&task, 0).unwrap();
+    node.exit(task);
+    node.runtime.forget(&task).unwrap();
+    assert_eq!(groups_of(&node), [attempt(3).to_string()], "an agent keeps only groups of its own orders");
 }
 
 #[test]
@@ -142,7 +234,6 @@ fn what_runs_cannot_be_forgotten() {
 
 #[test]
 fn the_folder_of_a_forgotten_attempt_serves_the_next_one_and_shows_it_nothing() {
-    use std::os::unix::fs::MetadataExt;
     let node = Node::new();
     let inode = |task| fs::metadata(node.folder_of(task).join("work")).unwrap().ino();
     let mut look = script("pwd; ls -a; ls -la .. 2>/dev/null; exit 0");

@@ -85,6 +85,7 @@ impl Attempt {
             memory: None,
             cpu: None,
             freezer_cgroup: None,
+            kept_groups: None,
             logs: LogLimits { segment_bytes: 1 << 20, segments: 2 },
         };
         choose(&mut order);

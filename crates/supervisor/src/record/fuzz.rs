@@ -7,7 +7,7 @@ use paceline_fuzz::Campaign;
 use super::ended::{Cause, Ended, Outcome};
 use super::intent::Intent;
 use super::lease::Lease;
-use super::order::{CpuShare, LogLimits, MemoryLimit, Order, UserIds};
+use super::order::{CpuShare, KeptGroups, LogLimits, MemoryLimit, Order, UserIds};
 use super::running::Running;
 use super::stop::Stop;
 use super::text::Fields;
@@ -58,6 +58,7 @@ fn orders() {
         memory: None,
         cpu: None,
         freezer_cgroup: None,
+        kept_groups: None,
         logs: LogLimits { segment_bytes: 1, segments: 1 },
     };
     let fullest = Order {
@@ -66,6 +67,7 @@ fn orders() {
         memory: Some(MemoryLimit { cgroup: "/m/x".to_owned(), bytes: 1 << 40 }),
         cpu: Some(CpuShare { cgroup: "/c".to_owned(), weight_milli: 10, quota_milli: Some(20) }),
         freezer_cgroup: Some("/f".to_owned()),
+        kept_groups: Some(KeptGroups { name: "42-0.5.1".to_owned(), left_bytes_max: 1 << 20 }),
         ..smallest.clone()
     };
     target(&[smallest, fullest]);
@@ -78,8 +80,9 @@ fn intents() {
         holder: Some(process()),
         control: Some(3),
         uid: Some(65_534),
+        groups: Some("42-0.5.1".to_owned()),
     };
-    target(&[Intent { holder: None, control: None, uid: None, ..held.clone() }, held]);
+    target(&[Intent { holder: None, control: None, uid: None, groups: None, ..held.clone() }, held]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Intent {
     pub control: Option<i32>,
     /// The user that the task runs as, where it is not the supervisor's own.
     pub uid: Option<u32>,
+    /// What its groups are called, where they are not called after the attempt.
+    pub groups: Option<String>,
 }
 
 impl Intent {
@@ -38,6 +40,7 @@ impl Record for Intent {
             holder.write(&mut writer);
         }
         writer.optional("control", self.control).optional("uid", self.uid);
+        writer.optional("groups", self.groups.as_ref());
         writer.finish()
     }
 
@@ -45,7 +48,8 @@ impl Record for Intent {
         let held = fields.optional::<u32>("pid")?.is_some();
         let holder = held.then(|| ProcessIdentity::read(fields)).transpose()?;
         let (control, uid) = (fields.optional("control")?, fields.optional("uid")?);
-        Ok(Self { attempt: fields.text("attempt")?.to_owned(), holder, control, uid })
+        let groups = fields.optional("groups")?;
+        Ok(Self { attempt: fields.text("attempt")?.to_owned(), holder, control, uid, groups })
     }
 }
 
@@ -58,7 +62,8 @@ mod tests {
     fn an_intent_reads_back() {
         let holder = ProcessIdentity { pid: 7, start_ticks: 99, boot: "b".into() };
         for (holder, control, uid) in [(Some(holder), Some(3), Some(65534)), (None, None, None)] {
-            let intent = Intent { attempt: "42-0.7.1".into(), holder, control, uid };
+            let groups = uid.map(|_| "42-0.5.1".to_owned());
+            let intent = Intent { attempt: "42-0.7.1".into(), holder, control, uid, groups };
             assert_eq!(round_trip(&intent), intent);
         }
     }

@@ -32,6 +32,15 @@ pub struct CpuShare {
     pub quota_milli: Option<u64>,
 }
 
+/// That the groups may be there from an earlier attempt with the same limits, and may stay for a later one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptGroups {
+    /// What the groups are called: the attempt that they were made for.
+    pub name: String,
+    /// Memory that may be left in them by what has ended; with more they are removed.
+    pub left_bytes_max: u64,
+}
+
 /// How much output is kept per stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
@@ -69,6 +78,8 @@ pub struct Order {
     pub cpu: Option<CpuShare>,
     /// A freezer cgroup to create, for killing everything in it at once.
     pub freezer_cgroup: Option<String>,
+    /// Nothing: the groups are this attempt's alone.
+    pub kept_groups: Option<KeptGroups>,
     /// Bounds of the output.
     pub logs: LogLimits,
 }
@@ -97,6 +108,8 @@ impl Record for Order {
             .optional("cpu_weight_milli", self.cpu.as_ref().map(|cpu| cpu.weight_milli))
             .optional("cpu_quota_milli", self.cpu.as_ref().and_then(|cpu| cpu.quota_milli))
             .optional("freezer_cgroup", self.freezer_cgroup.as_ref())
+            .optional("groups_name", self.kept_groups.as_ref().map(|kept| &kept.name))
+            .optional("groups_left_bytes_max", self.kept_groups.as_ref().map(|kept| kept.left_bytes_max))
             .field("log_segment_bytes", self.logs.segment_bytes)
             .field("log_segments", self.logs.segments);
         writer.finish()
@@ -116,6 +129,7 @@ impl Record for Order {
             memory: memory(fields)?,
             cpu: cpu(fields)?,
             freezer_cgroup: fields.optional("freezer_cgroup")?,
+            kept_groups: kept_groups(fields)?,
             logs: LogLimits {
                 segment_bytes: fields.value("log_segment_bytes")?,
                 segments: fields.value("log_segments")?,
@@ -146,6 +160,11 @@ fn cpu(fields: &Fields) -> Result<Option<CpuShare>, Damage> {
     Ok(Some(CpuShare { cgroup, weight_milli, quota_milli: fields.optional("cpu_quota_milli")? }))
 }
 
+fn kept_groups(fields: &Fields) -> Result<Option<KeptGroups>, Damage> {
+    let Some(name) = fields.optional("groups_name")? else { return Ok(None) };
+    Ok(Some(KeptGroups { name, left_bytes_max: fields.value("groups_left_bytes_max")? }))
+}
+
 #[cfg(test)]
 pub mod testing {
     use super::*;
@@ -165,6 +184,7 @@ pub mod testing {
             memory: None,
             cpu: None,
             freezer_cgroup: None,
+            kept_groups: None,
             logs: LogLimits { segment_bytes: 1, segments: 1 },
         }
     }
@@ -191,6 +211,7 @@ mod tests {
             memory: Some(MemoryLimit { cgroup: "/m/x y".into(), bytes: 1 << 40 }),
             cpu: Some(CpuShare { cgroup: "/c".into(), weight_milli: 10, quota_milli: Some(20) }),
             freezer_cgroup: Some("/f".into()),
+            kept_groups: Some(KeptGroups { name: "42-0.5.1".into(), left_bytes_max: 1 << 20 }),
             ..smallest()
         };
         assert_eq!(round_trip(&full), full);

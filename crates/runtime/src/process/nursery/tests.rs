@@ -19,6 +19,10 @@ fn nursery(folder: &Path, script: &str, answer_within: Duration) -> Nursery {
     Nursery { answer_within, ..Nursery::new(program) }
 }
 
+fn ordered(nursery: &Nursery, attempt: &str, frame: &[u8]) -> Result<Answer, NurseryError> {
+    nursery.ask(attempt, frame).and_then(Asked::answer)
+}
+
 fn unknown(outcome: Result<Answer, NurseryError>) -> io::Error {
     match outcome {
         Err(NurseryError::Unknown(error)) => error,
@@ -32,15 +36,15 @@ fn one_that_ends_without_an_answer_is_reported_with_its_status_and_replaced() {
     let dies = "if [ -e NAME ]; then read -r _; echo 'b taken 7 9'; sleep 60; else touch NAME; exec head -c 4 >&2; fi";
     let mark = folder.path().join("was-here");
     let nursery = nursery(folder.path(), &dies.replace("NAME", mark.to_str().unwrap()), PATIENCE);
-    assert!(unknown(nursery.start("a", b"frame\n")).to_string().contains("exit status: 0"));
-    assert_eq!(nursery.start("b", b"frame\n").unwrap(), Answer::Taken { pid: 7, start_ticks: 9 });
+    assert!(unknown(ordered(&nursery, "a", b"frame\n")).to_string().contains("exit status: 0"));
+    assert_eq!(ordered(&nursery, "b", b"frame\n").unwrap(), Answer::Taken { pid: 7, start_ticks: 9 });
 }
 
 #[test]
 fn a_stopped_one_is_given_up_killed_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let nursery = nursery(folder.path(), "kill -STOP $$", NO_PATIENCE);
-    assert_eq!(unknown(nursery.start("a", b"frame")).kind(), ErrorKind::TimedOut);
+    assert_eq!(unknown(ordered(&nursery, "a", b"frame")).kind(), ErrorKind::TimedOut);
     let process = lock(&nursery.running).as_ref().unwrap().process.clone();
     assert!(process.ended().to_string().contains("signal: 9"));
 }
@@ -50,7 +54,7 @@ fn one_that_takes_no_orders_does_not_hold_the_agent() {
     let folder = tempfile::tempdir().unwrap();
     let nursery = nursery(folder.path(), "exec sleep 60", NO_PATIENCE);
     let more_than_a_pipe = vec![b'x'; 1 << 20];
-    assert_eq!(unknown(nursery.start("a", &more_than_a_pipe)).kind(), ErrorKind::TimedOut);
+    assert_eq!(unknown(ordered(&nursery, "a", &more_than_a_pipe)).kind(), ErrorKind::TimedOut);
     assert!(lock(&nursery.running).is_none(), "half an order is in its pipe");
 }
 
@@ -58,11 +62,11 @@ fn one_that_takes_no_orders_does_not_hold_the_agent() {
 fn one_that_says_what_is_no_answer_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let nursery = nursery(folder.path(), "read -r _; echo nonsense; sleep 60", PATIENCE);
-    assert!(unknown(nursery.start("a", b"frame\n")).to_string().contains("signal: 9"));
+    assert!(unknown(ordered(&nursery, "a", b"frame\n")).to_string().contains("signal: 9"));
 }
 
 #[test]
 fn a_program_that_is_not_there_is_no_answer() {
     let nursery = Nursery::new("/no/such/program".into());
-    assert_eq!(unknown(nursery.start("a", b"frame")).kind(), ErrorKind::NotFound);
+    assert_eq!(unknown(ordered(&nursery, "a", b"frame")).kind(), ErrorKind::NotFound);
 }

@@ -60,6 +60,11 @@ fn take(order: &Order) -> io::Result<Option<Taken>> {
         holder: Some(holder.clone()),
         control: Some(control.number()),
         uid: order.user.map(|user| user.uid),
+        groups: order
+            .kept_groups
+            .as_ref()
+            .map(|kept| kept.name.clone())
+            .filter(|name| *name != order.attempt),
     };
     let Some(ledger) = Ledger::take(Path::new(HERE), &intent)? else { return Ok(None) };
     // The agent may have given up on us and moved the folder away after we had gone there.
@@ -98,22 +103,29 @@ fn run(order: &Order, ledger: &mut Ledger, control: &Control) -> io::Result<Ende
     if read::<Stop>(here).map_err(described)?.is_some() {
         return Ok(not_started(Cause::Stopped, "stopped before it was started"));
     }
-    let groups = Groups::create(order)?;
-    let ended = execute(here, order, ledger, &groups, control);
-    let left = groups.remove();
+    let mut groups = Groups::create(order)?;
+    let (ended, clean) = execute(here, order, ledger, &mut groups, control);
+    let left = groups.finish(clean);
     Ok(Ended { message: joined(&ended.message, left.as_deref()), ..ended })
 }
 
-fn execute(here: &Path, order: &Order, ledger: &mut Ledger, groups: &Groups, control: &Control) -> Ended {
+/// The end, and whether the task went without leaving a process behind.
+fn execute(
+    here: &Path,
+    order: &Order,
+    ledger: &mut Ledger,
+    groups: &mut Groups,
+    control: &Control,
+) -> (Ended, bool) {
     let mut task = match spawn(here, order, groups) {
         Ok(task) => task,
-        Err(error) => return not_started(error.cause(), &error.to_string()),
+        Err(error) => return (not_started(error.cause(), &error.to_string()), false),
     };
     let started_unix_ms = now_unix_ms();
     let mut start = Start::new(ledger, order, task.pid_u32(), started_unix_ms);
     match watch(here, order, groups, control, &mut task, &mut start) {
-        Ok(watched) => ended(&task, &watched, groups, started_unix_ms),
-        Err(error) => unwatched(&task, &error, started_unix_ms),
+        Ok(watched) => (ended(&task, &watched, groups, started_unix_ms), watched.clean),
+        Err(error) => (unwatched(&task, &error, started_unix_ms), false),
     }
 }
 

@@ -19,18 +19,31 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at processes that are being killed.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Kills and reaps everything that is left. False: something cannot be killed.
-pub fn end(groups: &Groups) -> bool {
+/// What a task left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// No process.
+    Nothing,
+    /// Processes, which are gone now.
+    Killed,
+    /// Processes that cannot be killed.
+    Stuck,
+}
+
+/// Kills and reaps everything that is left.
+pub fn end(groups: &Groups) -> Rest {
     let begun = Instant::now();
+    let mut rest = Rest::Nothing;
     while !reap_all() {
         if begun.elapsed() > GONE_WITHIN {
-            return false;
+            return Rest::Stuck;
         }
+        rest = Rest::Killed;
         groups.kill_all();
         children().into_iter().for_each(|child| _ = kill_process(child, Signal::KILL));
         thread::sleep(LOOK_EVERY);
     }
-    true
+    rest
 }
 
 /// Reaps what has ended, except the task itself. Called now and then while the task runs.

@@ -80,7 +80,7 @@ impl From<io::Error> for SpawnError {
 ///
 /// # Errors
 /// With a message that names the command and the kernel's answer.
-pub fn spawn(folder: &Path, order: &Order, groups: &Groups) -> Result<Task, SpawnError> {
+pub fn spawn(folder: &Path, order: &Order, groups: &mut Groups) -> Result<Task, SpawnError> {
     let Some((program, arguments)) = order.run.split_first() else {
         return Err(SpawnError::Command("the order names no command".to_owned()));
     };
@@ -93,7 +93,7 @@ pub fn spawn(folder: &Path, order: &Order, groups: &Groups) -> Result<Task, Spaw
         // Setting the user from root also drops the supplementary groups.
         command.uid(user.uid).gid(user.gid);
     }
-    before_exec(&mut command, groups.join_files()?, order.umask);
+    before_exec(&mut command, groups.take_join_files(), order.umask);
     let child = command.spawn().map_err(|error| {
         let message = explain(order, program, &error);
         match is_of_the_command(&error) {

@@ -15,7 +15,7 @@ use crate::control::Control;
 use crate::groups::Groups;
 use crate::news::Start;
 use crate::output::Output;
-use crate::rest;
+use crate::rest::{self, Rest};
 use crate::spawn::Task;
 
 /// How often zombies of processes that the task abandoned are reaped while it runs. They cost nothing but
@@ -30,6 +30,8 @@ pub struct Watched {
     pub asked: Option<Cause>,
     /// What else a person should know.
     pub note: Option<String>,
+    /// It left no process behind.
+    pub clean: bool,
 }
 
 /// Returns when the task has ended and nothing of it is left.
@@ -54,10 +56,10 @@ pub fn watch(
     // The id of the group is taken until the task is reaped, so this cannot reach strangers.
     _ = kill_process_group(task.pid, Signal::KILL);
     let outcome = reap(task.pid)?;
-    let gone = rest::end(groups);
+    let rest = rest::end(groups);
     outputs.iter_mut().for_each(|output| output.finish(&mut buffer));
-    let note = note(gone, followed?, &outputs);
-    Ok(Watched { outcome, asked: ending.cause(), note })
+    let note = note(rest, followed?, &outputs);
+    Ok(Watched { outcome, asked: ending.cause(), note, clean: rest == Rest::Nothing })
 }
 
 /// Until the task has ended. Gives what was wrong with the stop record, if anything.
@@ -160,8 +162,8 @@ fn reap(task: Pid) -> io::Result<Outcome> {
     Ok(status.exit_status().map_or_else(signal, Outcome::Code))
 }
 
-fn note(gone: bool, damage: Option<String>, outputs: &[Output]) -> Option<String> {
-    let stuck = (!gone).then(|| "some of its processes cannot be killed".to_owned());
+fn note(rest: Rest, damage: Option<String>, outputs: &[Output]) -> Option<String> {
+    let stuck = (rest == Rest::Stuck).then(|| "some of its processes cannot be killed".to_owned());
     let losses = outputs.iter().filter_map(Output::loss);
     let notes: Vec<String> = stuck.into_iter().chain(damage).chain(losses).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
