@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paceline_replica::{InitializeError, Member, Replica};
+use paceline_replica::{InitializeError, Member, NO_RAFT_ID, Replica};
 use tokio::time::sleep;
 
 use crate::config::{Founder, MasterConfig};
@@ -51,6 +51,9 @@ async fn ask(replica: &Replica, founder: &Founder, me: &str) -> Result<Member, I
                 let (by, me) = (founder.name.clone(), me.to_owned());
                 return Err(InitializeError::HasBegun { by, me });
             }
+            Ok(description) if description.raft_id == NO_RAFT_ID => {
+                tracing::warn!(founder = founder.name, "waits to join a cell (--join) and cannot begin one");
+            }
             Ok(description) => {
                 return Ok(Member {
                     raft_id: description.raft_id,
@@ -63,9 +66,9 @@ async fn ask(replica: &Replica, founder: &Founder, me: &str) -> Result<Member, I
             }
             Err(error) => {
                 tracing::info!(founder = founder.name, %error, "waiting for a founder of the cell");
-                sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
             }
         }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
     }
 }

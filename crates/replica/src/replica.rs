@@ -169,6 +169,11 @@ impl Replica {
         self.inner.status.borrow().clone()
     }
 
+    /// The entry that made the masters what they are, committed or not; nothing before the cell has begun.
+    pub fn members_at(&self) -> Option<u64> {
+        self.inner.status.borrow().members_at
+    }
+
     /// On a leader: how long ago each other member last answered it, `None` for one that has not since it leads. Empty
     /// on any other master. Apart from the status, whose followers would otherwise wake at every heartbeat.
     pub fn silences(&self) -> BTreeMap<u64, Option<Duration>> {

@@ -314,10 +314,8 @@ async fn a_dead_master_is_replaced_and_learns_of_it_when_it_comes_back() {
     let asked = as_new(&new, Some(&name));
     within("a member", masters[at].replica.join_master(asked.clone())).await.unwrap();
     new.until("the new master in the place of the dead one", |s| s.members.len() == 3).await;
-    let repeated = NewMaster {
-        replaces: Some(Leaving { name: name.clone(), raft_id: Some(id) }),
-        ..asked.clone()
-    };
+    let repeated =
+        NewMaster { replaces: Some(Leaving { name: name.clone(), raft_id: Some(id) }), ..asked.clone() };
     let at = leader(&masters).await;
     within("the same again", masters[at].replica.join_master(repeated)).await.unwrap();
     let last = propose_all(&masters[at], 10..20).await;
@@ -325,7 +323,8 @@ async fn a_dead_master_is_replaced_and_learns_of_it_when_it_comes_back() {
 
     let back = open(&net, &disk, config(&name, id)).await.unwrap();
     let mut dismissal = back.replica.dismissal();
-    let why = within("the dead one to hear of it", dismissal.wait_for(Option::is_some)).await.unwrap().clone();
+    let why =
+        within("the dead one to hear of it", dismissal.wait_for(Option::is_some)).await.unwrap().clone();
     assert!(matches!(why, Some(Dismissal::Removed { .. })), "{why:?}");
     let term = masters[at].replica.status().term;
     propose_all(&masters[at], 20..30).await;

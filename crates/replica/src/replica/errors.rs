@@ -238,7 +238,9 @@ pub enum MembershipError {
         found: DiskId,
     },
     /// There are as many as there may be.
-    #[error("the cell has {members} masters, those without a vote included, and may have no more: remove one first")]
+    #[error(
+        "the cell has {members} masters, those without a vote included, and may have no more: remove one first"
+    )]
     TooMany {
         /// How many there are.
         members: usize,

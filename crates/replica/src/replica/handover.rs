@@ -46,7 +46,8 @@ impl Handover {
                 target.map(|member| member.raft_id).ok_or(TransferError::NoSuchVoter { name })
             }
             None => {
-                let live = self.changes.picture().map_or_else(|_| BTreeSet::new(), |(picture, _)| picture.live);
+                let live =
+                    self.changes.picture().map_or_else(|_| BTreeSet::new(), |(picture, _)| picture.live);
                 let matched = |member: &&Member| status.matched.get(&member.raft_id).copied().flatten();
                 let rank = |member: &&Member| (live.contains(&member.raft_id), matched(member));
                 others.max_by_key(rank).map(|member| member.raft_id).ok_or(TransferError::NoOtherVoter)

@@ -76,8 +76,7 @@ impl Replica {
         let raft = raft.map_err(|e| OpenError::Raft(e.to_string()))?;
         let hearing = Hearing::new();
         let (folder, abort) = (snapshots.clone(), config.fatal.clone());
-        let handler =
-            PeerHandler::new(me.clone(), raft.clone(), folder, execution, abort, hearing.clone());
+        let handler = PeerHandler::new(me.clone(), raft.clone(), folder, execution, abort, hearing.clone());
         let (status, fatal) = status::follow(&raft);
         let changes = Changes::new(me.raft_id, raft.clone());
         let handover = Arc::new(Handover {

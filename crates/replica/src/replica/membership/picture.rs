@@ -64,9 +64,8 @@ impl Picture {
     /// Whether a member has nearly everything that the leader has, the membership in which it is included.
     pub fn is_caught_up(&self, id: u64) -> bool {
         let matched = self.matched.get(&id).copied().flatten();
-        let near = |matched| {
-            matched >= self.changed_at && self.last_log.saturating_sub(matched) <= VOTE_LAG_ENTRIES
-        };
+        let near =
+            |matched| matched >= self.changed_at && self.last_log.saturating_sub(matched) <= VOTE_LAG_ENTRIES;
         self.live.contains(&id) && matched.is_some_and(near)
     }
 
