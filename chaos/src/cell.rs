@@ -59,6 +59,10 @@ pub struct Part {
     pub name: String,
     /// Absent while it does not run.
     pub pid: Option<u32>,
+    /// Where clients reach a master.
+    pub api: Option<String>,
+    /// Where the other masters reach it.
+    pub peer: Option<String>,
 }
 
 /// An agent.
@@ -194,8 +198,17 @@ impl DevCell {
 
     /// Starts one part again, as in `master:2`, and leaves it running.
     pub async fn start_again(&self, part: &str) -> Result<()> {
+        self.only(part, &[]).await
+    }
+
+    /// Makes a master that the cell does not have, as in `master:4`, and starts it: it waits to be taken in.
+    pub async fn join(&self, part: &str) -> Result<()> {
+        self.only(part, &["--join"]).await
+    }
+
+    async fn only(&self, part: &str, more: &[&str]) -> Result<()> {
         let mut command = Command::new(&self.paceline);
-        command.arg("dev").arg("--dir").arg(&self.dir).args(["--only", part]).stdin(Stdio::null());
+        command.arg("dev").arg("--dir").arg(&self.dir).args(["--only", part]).args(more).stdin(Stdio::null());
         let run = tokio::task::spawn_blocking(move || command.output());
         let output = run.await?.with_context(|| format!("cannot start {}", self.paceline.display()))?;
         let words = String::from_utf8_lossy(&output.stderr).into_owned();

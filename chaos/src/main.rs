@@ -53,7 +53,7 @@ enum Command {
 struct RunArgs {
     /// What is done to the cell.
     scenario: Scenario,
-    /// How often it is done [default: 10 for leader-kill, 3 at most for throughput, 1 for the others].
+    /// How often it is done [default: 10 for leader-kill, 3 at most for throughput and member-replace, 1 for the others].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     runs: Option<u32>,
     /// Tasks of the job that runs meanwhile [default: 20000 for leader-kill and throughput, 20 or 40 for the others].

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use faults::{AgentKill, CatchUp, Kill, Outage, Pause, ShardKill, Throughput};
+pub use faults::{AgentKill, CatchUp, Kill, Outage, Pause, Replacement, ShardKill, Throughput};
 
 use crate::record::Held;
 
@@ -52,6 +52,8 @@ pub struct Report {
     pub pauses: Vec<Pause>,
     /// Followers that were away for longer than the log reaches back.
     pub catch_ups: Vec<CatchUp>,
+    /// Masters that were replaced.
+    pub replacements: Vec<Replacement>,
     /// What a large job cost an undisturbed leader.
     pub throughput: Option<Throughput>,
     /// Median over all kills, pauses and outages.
@@ -96,6 +98,7 @@ impl Report {
             shard_kills: Vec::new(),
             pauses: Vec::new(),
             catch_ups: Vec::new(),
+            replacements: Vec::new(),
             throughput: None,
             p50_ms_to_next_write: None,
             max_ms_to_next_write: None,
@@ -154,6 +157,7 @@ impl Report {
         let shards = self.shard_kills.iter().map(ShardKill::text);
         let pauses = self.pauses.iter().map(Pause::text);
         let catch_ups = self.catch_ups.iter().map(CatchUp::text);
+        let replacements = self.replacements.iter().map(Replacement::text);
         let throughput = self.throughput.iter().map(Throughput::text);
         kills
             .chain(agents)
@@ -161,6 +165,7 @@ impl Report {
             .chain(outages)
             .chain(pauses)
             .chain(catch_ups)
+            .chain(replacements)
             .chain(throughput)
             .collect()
     }

@@ -5,6 +5,7 @@ mod all_killed;
 mod follower_behind;
 mod leader_kill;
 mod leader_pause;
+mod member_replace;
 mod shard_kill;
 mod throughput;
 
@@ -37,6 +38,8 @@ pub enum Scenario {
     ShardKill,
     /// A follower is away until the log behind it is purged, and comes back.
     FollowerBehind,
+    /// Every master that the cell began with is replaced: one alive, one dead, one while the leader is killed.
+    MemberReplace,
     /// Nothing is done to it: what a large job takes.
     Throughput,
 }
@@ -77,6 +80,7 @@ impl Scenario {
             Self::AgentKill => "agent-kill",
             Self::ShardKill => "shard-kill",
             Self::FollowerBehind => "follower-behind",
+            Self::MemberReplace => "member-replace",
             Self::Throughput => "throughput",
         }
     }
@@ -90,6 +94,7 @@ impl Scenario {
             Self::AgentKill => (1, 40, 10, 10),
             Self::ShardKill => (1, 40, 20, 10),
             Self::FollowerBehind => (1, 20, 0, 10),
+            Self::MemberReplace => (3, 20, 0, 10),
             Self::Throughput => (3, 20_000, 0, 0),
         };
         Defaults { runs, tasks, outage_seconds, acknowledged_per_run }
@@ -127,6 +132,7 @@ impl Scenario {
             Self::AgentKill => agent_kill::run(cell, options, report).await,
             Self::ShardKill => shard_kill::run(cell, options, report).await,
             Self::FollowerBehind => follower_behind::run(cell, options, report).await,
+            Self::MemberReplace => member_replace::run(cell, options, report).await,
             Self::Throughput => throughput::run(cell, options, report).await,
         }
     }

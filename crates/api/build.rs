@@ -9,7 +9,7 @@ use protox::prost::Message;
 const ROOT: &str = "../../proto";
 
 /// Every file of the contract.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "paceline/v1/common.proto",
     "paceline/v1/errors.proto",
     "paceline/v1/spec.proto",
@@ -18,6 +18,7 @@ const FILES: [&str; 9] = [
     "paceline/v1/nodes.proto",
     "paceline/v1/shards.proto",
     "paceline/v1/cell.proto",
+    "paceline/v1/members.proto",
     "paceline/v1/link.proto",
 ];
 

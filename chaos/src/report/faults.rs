@@ -120,6 +120,23 @@ pub struct CatchUp {
     pub jobs_read: usize,
 }
 
+/// One master that another took the place of.
+#[derive(Clone, Debug, Serialize)]
+pub struct Replacement {
+    /// Who went.
+    pub old: String,
+    /// Who came.
+    pub new: String,
+    /// Alive, dead, or with the leader killed half-way.
+    pub how: &'static str,
+    /// The leader that was killed as soon as the new one was a member.
+    pub killed_leader: Option<String>,
+    /// From the call until the new one voted and the old one was no member.
+    pub ms_to_replaced: u64,
+    /// From the call until the old one had ended by itself.
+    pub ms_to_gone: u64,
+}
+
 /// What a large job cost a leader that nobody disturbed.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Throughput {
@@ -215,6 +232,17 @@ impl CatchUp {
             "{follower} had no entry from revision {revision_before} on, the others none up to {purged_revision}: \
              caught up by snapshot {snapshot_revision} after {ms_to_caught_up} ms; {jobs_read} finished jobs read \
              from it"
+        )
+    }
+}
+
+impl Replacement {
+    pub(crate) fn text(&self) -> String {
+        let Self { old, new, how, killed_leader, ms_to_replaced, ms_to_gone } = self;
+        let killed = killed_leader.as_ref().map(|leader| format!(" ({leader})")).unwrap_or_default();
+        format!(
+            "{old} replaced by {new}, {how}{killed}: votes after {ms_to_replaced} ms, the old one ended by itself \
+             after {ms_to_gone} ms"
         )
     }
 }

@@ -12,6 +12,7 @@
 
 mod fault;
 mod limits;
+mod members;
 mod status;
 
 mod ids;
@@ -31,6 +32,7 @@ mod simulate;
 pub use fault::DecodeError;
 pub use limits::{FRAME_BYTES_MAX, LOG_PIECE_BYTES_MAX, TASKS_PER_PAGE_MAX, WATCH_MESSAGE_BYTES_MAX};
 pub use master_link::Known;
+pub use members::MEMBERS_HEADER;
 pub use request::{CallId, JobRef};
 pub use spec::{SpecDecodeError, checked_spec, decode_spec, encode_spec};
 pub use states::{job_state, operator, reason, task_state};

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 use crate::backoff::{Backoff, Jitter};
 use crate::error::ClientError;
 use crate::masters::{Masters, Target};
-use crate::verdict::{Verdict, judge, words};
+use crate::verdict::{Verdict, is_absent, judge, words};
 
 /// The longest first try. A paused or cut-off master answers nothing; this long after, another is asked. Longer
 /// than any healthy answer takes, a slow disk's included.
@@ -65,6 +65,8 @@ pub(crate) struct Caller<'a> {
     /// Addresses whose identity did not fit.
     impostors: BTreeSet<String>,
     last: String,
+    /// No try has reached anybody.
+    only_absent: bool,
     /// The bound that the last try met, if it met one.
     bound: Option<String>,
 }
@@ -90,6 +92,7 @@ impl<'a> Caller<'a> {
             ambiguous: false,
             impostors: BTreeSet::new(),
             last: "nothing was tried".to_owned(),
+            only_absent: true,
             bound: None,
         }
     }
@@ -139,6 +142,7 @@ impl<'a> Caller<'a> {
         self.bound = detail_of(status)
             .filter(|detail| detail.code() == ErrorCode::Overloaded)
             .map(|detail| detail.message);
+        self.only_absent &= is_absent(status);
         let verdict = judge(status);
         if !matches!(verdict, Verdict::Redirect { .. }) {
             self.redirects = 0;
@@ -162,6 +166,7 @@ impl<'a> Caller<'a> {
         self.last = format!("{address}: no answer for {} ms", waited.as_millis());
         tracing::debug!(address, tries = self.tries, last = self.last, "a try brought no answer");
         self.ambiguous = true;
+        self.only_absent = false;
         self.bound = None;
         self.redirects = 0;
         self.try_ms = (self.try_ms * 2).min(TRY_MS_LONGEST);
@@ -188,7 +193,7 @@ impl<'a> Caller<'a> {
     async fn impostor(&mut self, address: &str) -> Result<(), ClientError> {
         self.impostors.insert(address.to_owned());
         let all = match self.route {
-            Route::Leader => self.masters.configured().iter().all(|known| self.impostors.contains(known)),
+            Route::Leader => self.masters.all().iter().all(|known| self.impostors.contains(known)),
             Route::Master(_) => true,
         };
         if all {
@@ -240,6 +245,9 @@ impl<'a> Caller<'a> {
         let (within_ms, tries, last) = (self.within_ms(), self.tries, self.last.clone());
         self.ended(match self.bound.clone() {
             Some(why) => ClientError::Overloaded { within_ms, tries, why },
+            None if *self.route == Route::Leader && self.only_absent => {
+                ClientError::NobodyThere { within_ms, tries, known: self.masters.all().join(", "), last }
+            }
             None => ClientError::Unavailable { within_ms, tries, last },
         })
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paceline_api::v1;
+use paceline_api::{MEMBERS_HEADER, v1};
 use paceline_identity::{Connector, Credentials, TlsConnector};
 use paceline_types::Revision;
 use tokio::time::timeout;
@@ -20,12 +20,16 @@ use crate::folder::CellFolder;
 use crate::ids::{ClientId, RequestIds};
 use crate::jobs::Jobs;
 use crate::masters::Masters;
+use crate::members::{self, Members};
 use crate::nodes::Nodes;
 use crate::shards::Shards;
 use crate::wire::{Mutation, Read, Revised};
 
 /// The deadline of a call unless the caller gives one: ten elections on a slow disk.
 pub const WITHIN_DEFAULT: Duration = Duration::from_secs(30);
+
+/// How long a master may take to say who the masters are; the next reply asks again.
+const MASTERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A cell, as one process talks to it. Cheap to clone; clones share channels and request ids.
 #[derive(Clone, Debug)]
@@ -47,6 +51,13 @@ struct Core {
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Core").field("masters", &self.masters).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    fn learn(&self, reply: &v1::ListMembersReply) {
+        let addresses = reply.members.iter().map(|member| member.api_address.clone()).collect();
+        self.masters.learn(reply.members_revision, addresses);
     }
 }
 
@@ -136,6 +147,12 @@ impl Client {
         Shards(self)
     }
 
+    /// The masters as members of the cell.
+    #[must_use]
+    pub const fn members(&self) -> Members<'_> {
+        Members(self)
+    }
+
     /// The cell as a whole.
     #[must_use]
     pub const fn cell(&self) -> Cell<'_> {
@@ -167,6 +184,7 @@ impl Client {
         request.freshness(self.read);
         let answer =
             self.caller(Kind::Read, self.within).run(|channel| call(channel, request.clone())).await?;
+        self.notice_masters(&answer);
         let answer = answer.into_inner();
         self.saw(answer.revision());
         Ok(answer)
@@ -229,9 +247,33 @@ impl Client {
         request.stamp(issued.id.into());
         let left = within.saturating_sub(began.elapsed());
         let answer = self.caller(Kind::Mutation, left).run(|channel| call(channel, request.clone())).await?;
+        self.notice_masters(&answer);
         let answer = answer.into_inner();
         self.saw(answer.revision());
         Ok(answer)
+    }
+
+    /// Where a reply says that the masters have changed, asks the one that answers calls now who they are, beside the
+    /// calls. In vain, it is asked again with the next reply.
+    fn notice_masters<A>(&self, answer: &Response<A>) {
+        let at = answer.metadata().get(MEMBERS_HEADER).and_then(|at| at.to_str().ok()?.parse().ok());
+        let Some(at) = at.filter(|at| self.core.masters.is_news(*at)) else { return };
+        let core = Arc::clone(&self.core);
+        tokio::spawn(async move {
+            let read = Some(v1::ReadOptions { stale: true, min_revision: 0 });
+            let mut service = members::service(core.masters.target().channel);
+            let asking = service.list(v1::ListMembersRequest { read });
+            match timeout(MASTERS_WITHIN, asking).await {
+                Ok(Ok(reply)) => core.learn(reply.get_ref()),
+                Ok(Err(status)) => tracing::debug!(%status, at, "the masters are not known"),
+                Err(_) => tracing::debug!(at, "the masters were not told in time"),
+            }
+            core.masters.asked();
+        });
+    }
+
+    pub(crate) fn learn(&self, reply: &v1::ListMembersReply) {
+        self.core.learn(reply);
     }
 
     fn caller(&self, kind: Kind, within: Duration) -> Caller<'_> {

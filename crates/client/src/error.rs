@@ -34,6 +34,20 @@ pub enum ClientError {
         /// What the last try ended with.
         last: String,
     },
+    /// Nobody listens at any of the addresses. Nothing was done.
+    #[error(
+        "nobody answers at any address of this cell's masters ({known}) within {within_ms} ms ({tries} tries); last: {last}"
+    )]
+    NobodyThere {
+        /// The deadline that the caller gave.
+        within_ms: u64,
+        /// How often it was tried.
+        tries: u32,
+        /// The addresses.
+        known: String,
+        /// What the last try ended with.
+        last: String,
+    },
     /// A bound of the cell was reached and stayed so for the whole deadline. Nothing was done.
     #[error("refused for {within_ms} ms ({tries} tries), because a bound is reached: {why}")]
     Overloaded {
@@ -92,7 +106,10 @@ impl ClientError {
     pub const fn class(&self) -> Class {
         match self {
             Self::Refused(_) | Self::NoSuchMaster { .. } => Class::Refused,
-            Self::Unavailable { .. } | Self::Overloaded { .. } | Self::Broken { .. } => Class::Retry,
+            Self::Unavailable { .. }
+            | Self::NobodyThere { .. }
+            | Self::Overloaded { .. }
+            | Self::Broken { .. } => Class::Retry,
             Self::Unknown { .. } => Class::Unknown,
             Self::Identity { .. } | Self::Protocol { .. } => Class::Fatal,
         }

@@ -29,7 +29,7 @@ pub struct CellFolder {
 /// A master as `cell.json` names it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct MasterEntry {
-    /// Its Raft id.
+    /// Its number: for a master that the cell began with, its Raft id.
     pub id: u64,
     /// Its name, as in its certificate.
     #[serde(default)]

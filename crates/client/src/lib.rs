@@ -28,6 +28,7 @@ mod client;
 
 mod cell;
 mod jobs;
+mod members;
 mod nodes;
 mod shards;
 
@@ -44,6 +45,7 @@ pub use folder::{CellFolder, MasterEntry};
 pub use ids::ClientId;
 pub use jobs::{Jobs, LogsOf};
 pub use logs::Logs;
+pub use members::Members;
 pub use nodes::Nodes;
 pub use paceline_api::{JobRef, v1};
 pub use shards::Shards;

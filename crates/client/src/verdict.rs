@@ -97,6 +97,11 @@ fn server_bound(status: &Status) -> Option<u64> {
     header.to_str().ok()?.parse().ok()
 }
 
+/// Whether nobody was reached at all.
+pub(crate) fn is_absent(status: &Status) -> bool {
+    detail_of(status).is_none() && Causes::of(status).connect
+}
+
 /// What lies below a status of the transport.
 #[derive(Default)]
 struct Causes {

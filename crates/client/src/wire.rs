@@ -39,16 +39,18 @@ replies! {
     SubmitJobReply StopJobReply DeleteJobReply GetJobReply ListJobsReply ListTasksReply
     ListNodesReply GetNodeReply DrainNodeReply ResumeNodeReply LabelNodeReply TaintNodeReply RemoveNodeReply
     ReplaceNodeReply ListShardsReply RemoveShardReply CellStatusReply GetConfigReply SetConfigReply
-    TransferLeadershipReply ReleaseBrakeReply
+    TransferLeadershipReply ReleaseBrakeReply ListMembersReply AddMemberReply ReplaceMemberReply
+    RemoveMemberReply
 }
 
 mutations! {
     SubmitJobRequest StopJobRequest DeleteJobRequest DrainNodeRequest ResumeNodeRequest LabelNodeRequest
     TaintNodeRequest RemoveNodeRequest ReplaceNodeRequest RemoveShardRequest SetConfigRequest
-    TransferLeadershipRequest ReleaseBrakeRequest
+    TransferLeadershipRequest ReleaseBrakeRequest AddMemberRequest ReplaceMemberRequest RemoveMemberRequest
 }
 
 reads! {
     GetJobRequest ListJobsRequest ListTasksRequest LogsRequest WatchRequest ListNodesRequest GetNodeRequest
     ListShardsRequest CellStatusRequest GetConfigRequest SnapshotRequest
+    ListMembersRequest
 }

@@ -10,6 +10,7 @@ mod heard;
 mod jobs;
 mod links;
 mod logs;
+mod members;
 mod nodes;
 mod shards;
 mod silent;
@@ -25,6 +26,7 @@ use paceline_api::v1::cell_server::CellServer;
 use paceline_api::v1::jobs_server::JobsServer;
 use paceline_api::v1::master_directory_server::MasterDirectoryServer;
 use paceline_api::v1::master_link_server::MasterLinkServer;
+use paceline_api::v1::members_server::MembersServer;
 use paceline_api::v1::nodes_server::NodesServer;
 use paceline_api::v1::shards_server::ShardsServer;
 use paceline_cell::{CommandBody, Reply};
@@ -151,6 +153,7 @@ impl Services {
             .max_encoding_message_size(REPLY_BYTES_MAX);
         grpc(jobs)
             .merge(grpc(links))
+            .merge(grpc(MembersServer::new(members::MembersService(self.clone()))))
             .merge(grpc(NodesServer::new(nodes::NodesService(self.clone()))))
             .merge(grpc(ShardsServer::new(shards::ShardsService(self.clone()))))
             .merge(grpc(MasterDirectoryServer::new(directory::DirectoryService(self.clone()))))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paceline_replica::{InitializeError, Member, Replica};
+use paceline_replica::{InitializeError, Member, NO_RAFT_ID, Replica};
 use tokio::time::sleep;
 
 use crate::config::{Founder, MasterConfig};
@@ -28,9 +28,10 @@ pub(crate) async fn begin_cell(
         peer_address: config.peer_address.clone(),
         api_address: config.api_address.clone(),
         disk_id: replica.disk_id(),
+        replaces: None,
     }];
     for founder in founders {
-        members.push(ask(replica, founder).await);
+        members.push(ask(replica, founder, &config.name).await?);
     }
     match replica.initialize(members).await {
         Err(InitializeError::OtherMembers { found }) => {
@@ -41,24 +42,33 @@ pub(crate) async fn begin_cell(
     }
 }
 
-async fn ask(replica: &Replica, founder: &Founder) -> Member {
+async fn ask(replica: &Replica, founder: &Founder, me: &str) -> Result<Member, InitializeError> {
     let mut pause = PAUSE_FIRST;
     loop {
         match replica.probe(&founder.peer_address, &founder.name).await {
+            // This disk knows no masters, and that one does: this one has lost what it was.
+            Ok(description) if description.has_begun => {
+                let (by, me) = (founder.name.clone(), me.to_owned());
+                return Err(InitializeError::HasBegun { by, me });
+            }
+            Ok(description) if description.raft_id == NO_RAFT_ID => {
+                tracing::warn!(founder = founder.name, "waits to join a cell (--join) and cannot begin one");
+            }
             Ok(description) => {
-                return Member {
+                return Ok(Member {
                     raft_id: description.raft_id,
                     name: description.name,
                     peer_address: founder.peer_address.clone(),
                     api_address: founder.api_address.clone(),
                     disk_id: description.disk_id,
-                };
+                    replaces: None,
+                });
             }
             Err(error) => {
                 tracing::info!(founder = founder.name, %error, "waiting for a founder of the cell");
-                sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
             }
         }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
     }
 }

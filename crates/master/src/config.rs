@@ -9,7 +9,8 @@ pub struct MasterConfig {
     pub cell: String,
     /// The master's name, as in its certificate.
     pub name: String,
-    /// Its Raft id, never used again after removal.
+    /// Its Raft id, never used again after removal. [`NO_RAFT_ID`](paceline_replica::NO_RAFT_ID): it joins a cell that
+    /// serves, waits until it is taken in, and keeps the id that it is given.
     pub raft_id: u64,
     /// Where clients and shards reach it, `host:port`.
     pub api_address: String,

@@ -15,7 +15,9 @@ mod bootstrap;
 mod certificates;
 mod config;
 mod history;
+mod joining;
 mod leader;
+mod leaving;
 mod machine;
 mod pages;
 mod proposer;
@@ -29,5 +31,5 @@ mod shares;
 mod show;
 
 pub use config::{Founder, LogBudget, MasterConfig};
-pub use paceline_replica::Timings;
+pub use paceline_replica::{NO_RAFT_ID, REMOVED_FILE, Timings};
 pub use run::{MasterError, MasterParts, Surroundings, run, run_in};

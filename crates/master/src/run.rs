@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use axum::Router;
 use paceline_api::FILE_DESCRIPTOR_SET;
-use paceline_api::v1::{cell_server, jobs_server, master_link_server, nodes_server, shards_server};
+use paceline_api::v1::{
+    cell_server, jobs_server, master_link_server, members_server, nodes_server, shards_server,
+};
 use paceline_cell::Cell;
 use paceline_identity::{Connector, Credentials, Listener, ServeError, serve};
 use paceline_replica::{
-    Disk, DiskError, Execution, FatalHandler, History, InitializeError, OpenError, Replica, ReplicaConfig,
-    ReplicaStatus, ServerRole,
+    Disk, DiskError, Execution, FatalHandler, History, InitializeError, NO_RAFT_ID, OpenError, Replica,
+    ReplicaConfig, ReplicaStatus, ServerRole,
 };
 use paceline_telemetry::{
     Check, Health, Metrics, Probe, ReflectionError, Serving, grpc_routes, http_routes, serve_loopback_health,
@@ -28,7 +30,9 @@ use crate::bootstrap::begin_cell;
 use crate::certificates::Certificates;
 use crate::config::MasterConfig;
 use crate::history;
+use crate::joining;
 use crate::leader::{LINK_EVENTS_MAX, LeaderLoop, QUESTIONS_MAX};
+use crate::leaving;
 use crate::machine::Machine;
 use crate::pages::Pages;
 use crate::proposer::Proposer;
@@ -46,11 +50,12 @@ const RELEASE_LOOK: Duration = Duration::from_millis(5);
 const OBSERVE: Duration = Duration::from_secs(1);
 
 /// What a gRPC tool may ask about: the server as a whole, and each service that needs a leader.
-const HEALTH_SERVICES: [&str; 6] = [
+const HEALTH_SERVICES: [&str; 7] = [
     "",
     cell_server::SERVICE_NAME,
     jobs_server::SERVICE_NAME,
     master_link_server::SERVICE_NAME,
+    members_server::SERVICE_NAME,
     nodes_server::SERVICE_NAME,
     shards_server::SERVICE_NAME,
 ];
@@ -101,6 +106,32 @@ pub enum MasterError {
     /// Raft died in this process; whoever started it starts it again.
     #[error("Raft has stopped: {0}")]
     Raft(String),
+    /// It is no master of the cell any more, or can never be one.
+    #[error(
+        "master {name} was removed from cell {cell} (entry {at} of the log), or never became a part of it, and ends: this folder serves no master any more. It can come back on an empty folder only: start it with --join, then paceline cell member add"
+    )]
+    Removed {
+        /// Its name.
+        name: String,
+        /// The cell.
+        cell: String,
+        /// The entry whose membership shows it.
+        at: u64,
+    },
+    /// It stands on an empty disk, and the others know it on another.
+    #[error(
+        "cell {cell} knows master {name} on disk {known}, and this folder is the empty disk {own}: under its old Raft id an empty disk could vote twice. Start it on an empty folder with --join, then paceline cell member replace {name}"
+    )]
+    OtherDisk {
+        /// Its name.
+        name: String,
+        /// The cell.
+        cell: String,
+        /// The disk that the others know.
+        known: String,
+        /// The one that it stands on.
+        own: String,
+    },
     /// The health port cannot be served.
     #[error("the health port cannot be served")]
     Health(#[source] io::Error),
@@ -145,8 +176,29 @@ pub async fn run_in<L: Listener>(
     (options.execution, options.fatal) = (execution, surroundings.fatal);
     let (retiring, history) = history::start(store.clone(), options.execution, options.fatal.clone())?;
     let machine = Machine::new(cell, published.clone(), metrics.clone(), retiring, options.fatal.clone());
+    let (leave, leaving) = watch::channel(false);
+    let mut tasks: JoinSet<Result<(), MasterError>> = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut peer_listener = Some(parts.peer_listener);
+    let mut joining = None;
+    if config.raft_id == NO_RAFT_ID {
+        let fatal = options.fatal.clone();
+        let waiting = joining::prepare(&config, disk.clone(), execution, fatal).await?;
+        if let Some(listener) = peer_listener.take() {
+            tasks.spawn(serve_port(listener, waiting.peer_routes(), leaving.clone()));
+        }
+        options.raft_id = tokio::select! {
+            raft_id = waiting.raft_id() => raft_id,
+            () = &mut shutdown => return Ok(()),
+            Some(ended) = tasks.join_next() => return Err(end_of(ended)),
+        };
+        joining = Some(waiting);
+    }
     let replica = Replica::open(options, parts.disk, parts.history, machine, peers).await?;
     let replica = Arc::new(replica);
+    if let Some(joining) = joining {
+        joining.enter(&replica);
+    }
     published.begin_counting();
     let config = Arc::new(config);
     let health = Health::new();
@@ -179,7 +231,7 @@ pub async fn run_in<L: Listener>(
         execution,
     };
     let (standard, serving) = grpc_routes(FILE_DESCRIPTOR_SET, &HEALTH_SERVICES).await?;
-    let router = counted(services.routes(), metrics.clone())
+    let router = counted(services.routes(), metrics.clone(), replica.clone())
         .merge(standard)
         .merge(http_routes(metrics.clone(), health.clone()));
     let leader = LeaderLoop {
@@ -191,10 +243,10 @@ pub async fn run_in<L: Listener>(
         questions: asked,
     };
 
-    let (leave, leaving) = watch::channel(false);
-    let mut tasks: JoinSet<Result<(), MasterError>> = JoinSet::new();
     tasks.spawn(serve_port(parts.api_listener, router, leaving.clone()));
-    tasks.spawn(serve_port(parts.peer_listener, replica.peer_routes(), leaving));
+    if let Some(listener) = peer_listener.take() {
+        tasks.spawn(serve_port(listener, replica.peer_routes(), leaving));
+    }
     tasks.spawn(async move {
         leader.run().await;
         Ok(())
@@ -233,6 +285,7 @@ pub async fn run_in<L: Listener>(
     tracing::info!(cell = %config.cell, master = %config.name, api = %config.api_address, "serving");
 
     let mut fatal = replica.fatal();
+    let mut dismissal = replica.dismissal();
     let run = async {
         // The others ask who this master is while it asks them: its own port is open by now.
         founding.await?;
@@ -241,17 +294,14 @@ pub async fn run_in<L: Listener>(
     let outcome = tokio::select! {
         // Raft's death first: it ends the other parts too, which then look as if they had ended well.
         biased;
-        () = shutdown => {
+        () = &mut shutdown => {
             hand_over(&replica).await;
             Ok(())
         }
         ended = run => ended,
         why = death(&mut fatal) => Err(MasterError::Raft(why)),
-        Some(ended) = tasks.join_next() => match ended {
-            Ok(Ok(())) => Err(MasterError::Task("a part of the master ended by itself".to_owned())),
-            Ok(outcome) => outcome,
-            Err(error) => Err(MasterError::Task(error.to_string())),
-        },
+        why = leaving::dismissed(&mut dismissal, &config, &replica) => Err(why),
+        Some(ended) = tasks.join_next() => Err(end_of(ended)),
     };
     leave.send_replace(true);
     logs.close();
@@ -259,9 +309,21 @@ pub async fn run_in<L: Listener>(
     (*replica).clone().shutdown().await;
     while tasks.join_next().await.is_some() {}
     drop(replica);
+    if let Err(error) = &outcome {
+        leaving::note(error, &disk, execution).await;
+    }
     close(disk, execution).await;
     close(store, execution).await;
     outcome
+}
+
+/// How a part of the master that should have gone on ended.
+fn end_of(ended: Result<Result<(), MasterError>, tokio::task::JoinError>) -> MasterError {
+    match ended {
+        Ok(Ok(())) => MasterError::Task("a part of the master ended by itself".to_owned()),
+        Ok(Err(error)) => error,
+        Err(error) => MasterError::Task(error.to_string()),
+    }
 }
 
 /// Closes the disk, once nobody else holds it: the process, or the next master in it, must not meet a database that

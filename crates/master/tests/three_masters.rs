@@ -1,5 +1,6 @@
 //! Three masters on real disks with real TLS: one that was away while the log behind it was purged comes back by snapshot,
-//! with every finished job, and its state is that of the others at the same revision.
+//! with every finished job, and its state is that of the others at the same revision; one that lost its folder is told so,
+//! and comes back in its own place.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,7 +11,7 @@ use paceline_client::{CellFolder, Client, ClientId, WatchItem, v1};
 use paceline_identity::{
     Authority, CERTIFICATE_LIFE, Credentials, Listener, Role, TlsConnector, TlsListener,
 };
-use paceline_master::{Founder, LogBudget, MasterConfig, MasterError, MasterParts, Timings};
+use paceline_master::{Founder, LogBudget, MasterConfig, MasterError, MasterParts, NO_RAFT_ID, Timings};
 use paceline_rules::JobSpec;
 use paceline_store::{HistoryStore, RocksDisk};
 use paceline_types::{Resources, Revision, TaskState};
@@ -31,6 +32,14 @@ impl Master {
         let _ = self.end.send(());
         self.task.await.expect("no panic").expect("a clean end");
     }
+
+    /// Why it ended by itself, with all causes.
+    async fn refused(self) -> String {
+        let ended = tokio::time::timeout(WITHIN, self.task).await.expect("it ends by itself");
+        let error = ended.expect("no panic").expect_err("it must not go on");
+        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
+    }
 }
 
 /// Where a master is reached; a restart uses the same ports.
@@ -44,8 +53,13 @@ async fn bind(address: SocketAddr, credentials: &Arc<Credentials>) -> TlsListene
     within("a free port", async || TlsListener::bind(address, credentials.clone()).await.ok()).await
 }
 
-/// Opens what an earlier owner in this process may still be closing.
+/// A founder under its number.
 async fn start(dir: &Path, places: &[Place], at: usize) -> Master {
+    start_as(dir, places, at, at as u64 + 1).await
+}
+
+/// Opens what an earlier owner in this process may still be closing.
+async fn start_as(dir: &Path, places: &[Place], at: usize, raft_id: u64) -> Master {
     let name = format!("m{}", at + 1);
     let own = Arc::new(Credentials::load(&dir.join(&name)).expect("credentials"));
     let peer = Arc::new(Credentials::load_peer(&dir.join(&name)).expect("credentials"));
@@ -57,10 +71,10 @@ async fn start(dir: &Path, places: &[Place], at: usize) -> Master {
     let config = MasterConfig {
         cell: "test".into(),
         name: name.clone(),
-        raft_id: at as u64 + 1,
+        raft_id,
         api_address: places[at].api.to_string(),
         peer_address: places[at].peer.to_string(),
-        bootstrap: (at == 0).then(|| vec![founder(1), founder(2)]),
+        bootstrap: (raft_id == 1).then(|| vec![founder(1), founder(2)]),
         health_port: None,
         timings: Timings::SLOW_DISK,
         log: LogBudget { snapshot_after_bytes: 256 * 1024, tail_bytes: 0 },
@@ -127,10 +141,8 @@ async fn finished(client: &Client) -> Vec<(v1::JobStatus, Vec<v1::Task>)> {
     jobs
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_master_filled_by_snapshot_reads_the_same_finished_jobs_and_has_the_same_digest() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let dir = dir.path();
+/// Certificates and free ports for three masters.
+async fn places(dir: &Path) -> Vec<Place> {
     let authority = Authority::create(&dir.join("ca"), "test").expect("authorities");
     for (role, name) in
         [(Role::Master, "m1"), (Role::Master, "m2"), (Role::Master, "m3"), (Role::Operator, "op")]
@@ -148,16 +160,93 @@ async fn a_master_filled_by_snapshot_reads_the_same_finished_jobs_and_has_the_sa
             peer: peer.local_addr().expect("an address"),
         });
     }
+    places
+}
+
+/// An operator's client that knows these addresses.
+fn client_of<'a>(dir: &Path, places: impl IntoIterator<Item = &'a Place>, id: u8) -> Client {
+    let api = places.into_iter().map(|place| place.api.to_string()).collect();
+    let folder = CellFolder { api, masters: Vec::new(), credentials: dir.join("op") };
+    let credentials = Arc::new(Credentials::load(&dir.join("op")).expect("credentials"));
+    Client::new(folder, Arc::new(TlsConnector::new(credentials)), ClientId([id; 16])).within(WITHIN)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_lost_its_folder_is_told_so_and_comes_back_in_its_own_place() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let places = places(dir).await;
+    let mut masters = Vec::new();
+    for at in 0..3 {
+        masters.push(Some(start(dir, &places, at).await));
+    }
+    let client = client_of(dir, &places, 1);
+    client.jobs().submit(&job("kept", 3)).await.expect("accepted");
+    let voters = async || {
+        let members = client.members().list().await.ok()?.members;
+        let votes = |member: &&v1::Member| member.state() == v1::MemberState::Voter;
+        Some(members.iter().filter(votes).map(|it| (it.name.clone(), it.raft_id)).collect::<Vec<_>>())
+    };
+    let mut lose = async |at: usize| {
+        masters[at].take().expect("it runs").stop().await;
+        std::fs::remove_dir_all(dir.join(format!("m{}-data", at + 1))).expect("removed");
+    };
+
+    // The one that began the cell would begin it anew.
+    lose(0).await;
+    let refused = start(dir, &places, 0).await.refused().await;
+    assert!(refused.contains("member replace m1"), "{refused}");
+    std::fs::remove_dir_all(dir.join("m1-data")).expect("removed");
+    let back = start_as(dir, &places, 0, NO_RAFT_ID).await;
+    let (peer, api) = (places[0].peer.to_string(), places[0].api.to_string());
+    let refused = client.members().add("m1", &peer, &api).await.expect_err("m1 is there").to_string();
+    assert!(refused.contains("replace"), "{refused}");
+    client.members().replace("m1", "m1", &peer, &api).await.expect("accepted");
+    let in_place = async || {
+        let voters = voters().await?;
+        let new = |(name, id): &(String, u64)| name == "m1" && *id > 3;
+        (voters.len() == 3 && voters.iter().any(new)).then_some(())
+    };
+    within("m1 in its own place", in_place).await;
+
+    // Another one would vote twice under its old id.
+    lose(1).await;
+    let refused = start(dir, &places, 1).await.refused().await;
+    assert!(refused.contains("could vote twice") && refused.contains("member replace m2"), "{refused}");
+    std::fs::remove_dir_all(dir.join("m2-data")).expect("removed");
+    let also_back = start_as(dir, &places, 1, NO_RAFT_ID).await;
+    let (peer, api) = (places[1].peer.to_string(), places[1].api.to_string());
+    client.members().replace("m2", "m2", &peer, &api).await.expect("accepted");
+    let all_new = async || {
+        let voters = voters().await?;
+        (voters.len() == 3 && voters.iter().filter(|(_, id)| *id > 3).count() == 2).then_some(())
+    };
+    within("m2 in its own place", all_new).await;
+    assert_eq!(client.jobs().get("kept").await.expect("it is there").name, "kept");
+
+    // What it was given is what it starts from.
+    back.stop().await;
+    masters[0] = Some(start_as(dir, &places, 0, NO_RAFT_ID).await);
+    let own = client_of(dir, &places[..1], 2).stale();
+    within("its own view", async || own.jobs().get("kept").await.ok()).await;
+    also_back.stop().await;
+    for master in masters.into_iter().flatten() {
+        master.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_filled_by_snapshot_reads_the_same_finished_jobs_and_has_the_same_digest() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let places = places(dir).await;
     let mut masters = Vec::new();
     for at in 0..3 {
         masters.push(Some(start(dir, &places, at).await));
     }
     let client = |only: Option<usize>, id: u8| {
-        let api = places.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at));
-        let api = api.map(|(_, place)| place.api.to_string()).collect();
-        let folder = CellFolder { api, masters: Vec::new(), credentials: dir.join("op") };
-        let credentials = Arc::new(Credentials::load(&dir.join("op")).expect("credentials"));
-        Client::new(folder, Arc::new(TlsConnector::new(credentials)), ClientId([id; 16])).within(WITHIN)
+        let those = places.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at));
+        client_of(dir, those.map(|(_, place)| place), id)
     };
     let everyone = client(None, 1);
     let early = end(&everyone, "early", 3).await;

@@ -12,7 +12,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use ca::CaCommand;
 pub use client::{
-    BrakeCommand, CellCommand, CellOptions, JobCommand, LogsArgs, NodeCommand, Output, ShardCommand,
+    BrakeCommand, CellCommand, CellOptions, JobCommand, LogsArgs, MemberCommand, MemberPlace, NodeCommand,
+    Output, ShardCommand,
 };
 pub use roles::{
     AgentArgs, DevArgs, LogFormat, LogOptions, MasterArgs, RaftTimings, RoleOptions, ShardArgs, ShardPlace,
@@ -166,6 +167,18 @@ mod tests {
         for wrong in ["job logs j", "job logs j -1", "job logs j 1 --tail 3 --offset 4"] {
             assert!(parse(&format!("paceline {wrong}")).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_master_has_a_raft_id_or_is_given_one_when_it_joins() {
+        let role = "paceline master --credentials c --data d --api 127.0.0.1:1 --peer 127.0.0.1:2";
+        let parse = |more: &str| Cli::try_parse_from(format!("{role} {more}").trim_end().split(' '));
+        assert!(parse("--raft-id 3").is_ok() && parse("--join").is_ok());
+        for wrong in ["", "--raft-id 0", "--raft-id 1048576", "--join --raft-id 3", "--join --bootstrap"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(Cli::try_parse_from(["paceline", "dev", "--join"]).is_err(), "only with --only");
+        assert!(Cli::try_parse_from("paceline dev --only master:4 --join".split(' ')).is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod cell;
 mod connect;
 pub mod job;
 mod logs;
+mod member;
 pub mod node;
 mod part;
 pub mod shard;

@@ -40,6 +40,8 @@ pub struct DevOptions {
     pub restart: bool,
     /// Start this part of an existing cell again, and nothing else.
     pub only: Option<Part>,
+    /// Make that part, a master, where the cell does not have it.
+    pub join: bool,
     /// End when standard input ends.
     pub exit_with_stdin: bool,
     /// How much log the masters keep, where it is not what it was before.
@@ -51,27 +53,27 @@ pub async fn run(options: DevOptions, format: Output) -> Result<()> {
     let resolve =
         || options.dir.canonicalize().with_context(|| format!("cannot find {}", options.dir.display()));
     if let Some(part) = options.only {
-        return start_again(&resolve()?, part, format);
+        return start_again(&resolve()?, part, options.join, format);
     }
     fs::create_dir_all(&options.dir).with_context(|| format!("cannot create {}", options.dir.display()))?;
     run_cell(&resolve()?, &options).await
 }
 
 /// Starts one part of an existing cell again and leaves it running: as long as the rest of the cell, where that runs.
-fn start_again(dir: &Path, part: Part, format: Output) -> Result<()> {
-    let plan = Plan::load(dir)?.with_context(|| format!("--dir: {} holds no cell", dir.display()))?;
-    if !plan.parts().contains(&part) {
-        let parts: Vec<String> = plan.parts().into_iter().map(Part::argument).collect();
-        bail!("--only: the cell has no {}: expected one of {}", part.argument(), parts.join(", "));
-    }
-    let pid = cell_file::change(dir, &plan, |pids| {
+fn start_again(dir: &Path, part: Part, join: bool, format: Output) -> Result<()> {
+    let mut plan = Plan::load(dir)?.with_context(|| format!("--dir: {} holds no cell", dir.display()))?;
+    let pid = cell_file::change(dir, &mut plan, |plan, pids| {
+        plan.drop_removed(dir);
+        if !plan.parts().contains(&part) {
+            make_part(dir, plan, part, join)?;
+        }
         if let Some(&pid) = pids.get(&part)
             && process::is_part(pid, dir, part)
         {
             bail!("--only: {} runs already, as process {pid}", part.name());
         }
         let tie = Presence::find(dir)?.map_or(Tie::None, Tie::ToPipe);
-        let child = process::start(dir, &plan, part, tie)?;
+        let child = process::start(dir, plan, part, tie)?;
         let pid = child.id().context("the process ended at once")?;
         pids.insert(part, pid);
         Ok(pid)
@@ -82,6 +84,24 @@ fn start_again(dir: &Path, part: Part, format: Output) -> Result<()> {
         &text,
         &serde_json::json!({"part": part.argument(), "name": part.name(), "pid": pid}),
     )
+}
+
+/// A master that the cell does not have yet, where it is asked for.
+fn make_part(dir: &Path, plan: &mut Plan, part: Part, join: bool) -> Result<()> {
+    let Part::Master(id) = part else { return no_such_part(plan, part, "") };
+    if part.was_removed(dir) {
+        bail!("--only: {} was removed from the cell and does not come back: use another number", part.name());
+    }
+    if !join {
+        return no_such_part(plan, part, "; with --join it is made, and waits to be taken in");
+    }
+    plan.add_master(id)?;
+    make_credentials(dir, plan)
+}
+
+fn no_such_part(plan: &Plan, part: Part, hint: &str) -> Result<()> {
+    let parts: Vec<String> = plan.parts().into_iter().map(Part::argument).collect();
+    bail!("--only: the cell has no {}: expected one of {}{hint}", part.argument(), parts.join(", "))
 }
 
 async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
@@ -103,7 +123,8 @@ async fn run_cell(dir: &Path, options: &DevOptions) -> Result<()> {
 
 fn make_plan(dir: &Path, options: &DevOptions) -> Result<Plan> {
     let mut plan = match Plan::load(dir)? {
-        Some(plan) => {
+        Some(mut plan) => {
+            plan.drop_removed(dir);
             plan.check_size(options.size)?;
             plan
         }

@@ -73,6 +73,9 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
         ClientError::Unavailable { .. } => Some(
             "`paceline cell status --stale` tells what any one master knows; with a longer --timeout it is tried longer",
         ),
+        ClientError::NobodyThere { .. } => Some(
+            "the masters are down, or have been replaced: then `api` in the cell folder's cell.json has to name the present ones (`paceline cell member list` of a folder that knows one of them)",
+        ),
         ClientError::Overloaded { .. } => {
             Some("nothing was done: try again later, or wait longer for room with --timeout")
         }

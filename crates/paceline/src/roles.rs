@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use paceline_agent::AgentConfig;
 use paceline_identity::{Credentials, Role, TlsConnector, TlsListener};
-use paceline_master::{LogBudget, MasterConfig, MasterParts, Timings};
+use paceline_master::{LogBudget, MasterConfig, MasterParts, NO_RAFT_ID, Timings};
 use paceline_shard::{ShardConfig, ShardLimits};
 use paceline_telemetry::{LogFormat, init_tracing};
 use paceline_types::Resources;
@@ -80,7 +80,7 @@ pub async fn master(args: MasterArgs) -> Result<()> {
     let config = MasterConfig {
         cell: identity.cell.clone(),
         name: identity.name.clone(),
-        raft_id: args.raft_id,
+        raft_id: args.raft_id.unwrap_or(NO_RAFT_ID),
         api_address: args.api.to_string(),
         peer_address: args.peer.to_string(),
         bootstrap: args.bootstrap.then_some(args.founders),

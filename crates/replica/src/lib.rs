@@ -17,6 +17,7 @@ pub mod conformance;
 mod disk;
 mod fatal;
 mod history;
+mod joining;
 mod log;
 mod machine;
 mod member;
@@ -41,16 +42,17 @@ pub use fatal::FatalHandler;
 pub use history::{History, HistoryAge, HistoryRow, Keep, ReadLimit};
 #[cfg(feature = "testing")]
 pub use history::{MemoryHistory, check_history};
-pub use log::{DiskOwner, LogOpenError, MetaError};
+pub use joining::Joining;
+pub use log::{DiskOwner, LogOpenError, MetaError, NO_RAFT_ID, REMOVED_FILE, leave};
 pub use machine::{CommittedEntry, FrozenState, SNAPSHOT_CHUNK_LIMIT_BYTES, StateMachine};
 pub use member::{DiskId, Member, format_disk_id};
 #[cfg(feature = "testing")]
 pub use peer::LocalTransport;
 pub use peer::{PeerClient, PeerError, PeerTransport};
 pub use replica::{
-    ErrorClass, FIRST_MINTED_RAFT_ID, InitializeError, MembershipError, OpenError, PeerDescription,
-    ProbeError, ProposeError, Proposed, ReadError, Replica, ReplicaStatus, ServerRole, SnapshotNowError,
-    TransferError,
+    Dismissal, ErrorClass, FIRST_MINTED_RAFT_ID, InitializeError, Leaving, MEMBERS_MAX, MembershipError,
+    NewMaster, OpenError, PeerDescription, ProbeError, ProposeError, Proposed, ReadError, Replica,
+    ReplicaStatus, ServerRole, SnapshotNowError, TransferError,
 };
 pub use snapshot::SnapshotError;
 pub use worker::Execution;

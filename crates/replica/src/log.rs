@@ -8,6 +8,7 @@
 //! ```
 
 mod chain_state;
+mod claim;
 mod frame;
 #[cfg(test)]
 mod fuzz;
@@ -34,6 +35,7 @@ use chain_state::ChainState;
 use mark_keeper::MarkKeeper;
 use writer::{LogWriter, Request, WriterHandle};
 
+pub use claim::{NO_RAFT_ID, REMOVED_FILE, adopt, leave, prepare};
 #[cfg(feature = "testing")]
 pub use mark::{MarkError, read as marked};
 pub use meta::{DiskOwner, MetaError};

@@ -18,6 +18,10 @@ pub struct Member {
     pub api_address: String,
     /// Which disk carries its log.
     pub disk_id: DiskId,
+    /// The master that goes when this one has the vote, by its Raft id: what was asked for is part of the membership, so
+    /// whoever leads goes on with it. That id never comes back, so it means nothing once that master is gone.
+    #[serde(default)]
+    pub replaces: Option<u64>,
 }
 
 /// Prints a disk id as people see it in errors and `cell status`.

@@ -14,9 +14,10 @@ mod local;
 mod network;
 mod transfer;
 
+pub use check::Refusal;
 pub use client::{PeerClient, PeerError, PeerTransport};
-pub use grpc::{GrpcTransport, routes};
-pub use handler::PeerHandler;
+pub use grpc::{Door, GrpcTransport, routes};
+pub use handler::{HandleError, PeerHandler};
 #[cfg(feature = "testing")]
 pub use local::LocalTransport;
 pub use network::NetworkFactory;

@@ -4,6 +4,7 @@
 
 mod compaction;
 mod errors;
+mod handover;
 mod membership;
 pub(crate) mod open;
 mod propose;
@@ -19,10 +20,9 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use crate::config::ReplicaConfig;
 use crate::log::LogView;
 use crate::member::{DiskId, Member};
-use crate::peer::{Me, PeerHandler, PeerTransport};
+use crate::peer::{Door, Me, PeerHandler, PeerTransport};
 use crate::raft::Raft;
 use crate::snapshot::SnapshotFolder;
 use crate::wire::proto;
@@ -31,7 +31,9 @@ pub use errors::{
     ErrorClass, InitializeError, MembershipError, OpenError, ProbeError, ProposeError, ReadError,
     SnapshotNowError, TransferError,
 };
-pub use membership::FIRST_MINTED_RAFT_ID;
+pub use membership::{
+    Changes, Dismissal, FIRST_MINTED_RAFT_ID, Hearing, Leaving, MEMBERS_MAX, NewMaster, removed_at,
+};
 pub use propose::Proposed;
 pub use status::{ReplicaStatus, ServerRole};
 
@@ -47,7 +49,6 @@ pub struct Replica {
 }
 
 struct Inner {
-    config: ReplicaConfig,
     me: Me,
     raft: Raft,
     log: LogView,
@@ -58,12 +59,16 @@ struct Inner {
     fatal: watch::Receiver<Option<String>>,
     admission: propose::Admission,
     reads: mpsc::Sender<read::Waiter>,
-    compaction: AbortHandle,
+    changes: Changes,
+    handover: Arc<handover::Handover>,
+    hearing: Hearing,
+    /// What runs beside Raft and ends with the replica.
+    beside: [AbortHandle; 3],
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.compaction.abort();
+        self.beside.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -76,6 +81,8 @@ pub struct PeerDescription {
     pub name: String,
     /// Its disk.
     pub disk_id: DiskId,
+    /// It knows the masters of a cell.
+    pub has_begun: bool,
 }
 
 impl Replica {
@@ -114,19 +121,25 @@ impl Replica {
     pub async fn probe(&self, peer_address: &str, name: &str) -> Result<PeerDescription, ProbeError> {
         let member =
             Member { name: name.to_owned(), peer_address: peer_address.to_owned(), ..Member::default() };
-        let request = proto::HandshakeRequest { cell: self.inner.me.cell.clone() };
+        let request = proto::HandshakeRequest { cell: self.inner.me.cell.clone(), from_raft_id: 0 };
         let client = self.inner.transport.client(&member);
         let answer = client.handshake(request, PROBE_DEADLINE).await.map_err(ProbeError::Peer)?;
         if answer.name != name {
             return Err(ProbeError::OtherMaster { expected: name.to_owned(), found: answer.name });
         }
         let disk_id = answer.disk_id.as_ref().try_into().map_err(|_| ProbeError::NoDiskId)?;
-        Ok(PeerDescription { raft_id: answer.raft_id, name: answer.name, disk_id })
+        let (raft_id, has_begun) = (answer.raft_id, answer.has_begun);
+        Ok(PeerDescription { raft_id, name: answer.name, disk_id, has_begun })
     }
 
     /// The gRPC routes for the other masters, to be served behind the peer CA.
     pub fn peer_routes(&self) -> axum::Router {
-        crate::peer::routes(self.inner.handler.clone())
+        crate::peer::routes(Door::Open(self.inner.handler.clone()))
+    }
+
+    /// What serves peers behind a port that was open before the replica was.
+    pub(crate) fn handler(&self) -> PeerHandler {
+        self.inner.handler.clone()
     }
 
     /// What serves peers, for transports of tests.
@@ -156,6 +169,11 @@ impl Replica {
         self.inner.status.borrow().clone()
     }
 
+    /// The entry that made the masters what they are, committed or not; nothing before the cell has begun.
+    pub fn members_at(&self) -> Option<u64> {
+        self.inner.status.borrow().members_at
+    }
+
     /// On a leader: how long ago each other member last answered it, `None` for one that has not since it leads. Empty
     /// on any other master. Apart from the status, whose followers would otherwise wake at every heartbeat.
     pub fn silences(&self) -> BTreeMap<u64, Option<Duration>> {
@@ -175,37 +193,14 @@ impl Replica {
         self.inner.fatal.clone()
     }
 
-    /// Hands leadership to `to`, or to the most advanced other voter; returns once another master leads.
+    /// Hands leadership to `to`, or to the most advanced other voter that answers; returns once another master leads.
     pub async fn transfer_leadership(&self, to: Option<String>) -> Result<(), TransferError> {
-        let target = self.transfer_target(to)?;
-        let me = self.inner.me.raft_id;
-        let trigger = self.inner.raft.trigger().transfer_leader(target).await;
-        trigger.map_err(|e| TransferError::Raft(e.to_string()))?;
-        let deadline = Duration::from_millis(self.inner.config.timings.election_max_ms * 4);
-        let mut status = self.subscribe();
-        let moved = status.wait_for(|s| s.leader.as_ref().is_some_and(|leader| leader.raft_id != me));
-        match tokio::time::timeout(deadline, moved).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(TransferError::NotTaken { deadline_ms: deadline.as_millis() }),
-        }
+        self.inner.handover.hand_over(to).await
     }
 
-    fn transfer_target(&self, to: Option<String>) -> Result<u64, TransferError> {
-        let status = self.status();
-        if status.role != ServerRole::Leader {
-            return Err(TransferError::NotLeader { leader: status.leader });
-        }
-        let others = status.voters.iter().filter(|member| member.raft_id != self.inner.me.raft_id);
-        match to {
-            Some(name) => {
-                let target = others.clone().find(|member| member.name == name);
-                target.map(|member| member.raft_id).ok_or(TransferError::NoSuchVoter { name })
-            }
-            None => {
-                let matched = |member: &&Member| status.matched.get(&member.raft_id).copied().flatten();
-                others.max_by_key(matched).map(|member| member.raft_id).ok_or(TransferError::NoOtherVoter)
-            }
-        }
+    /// Becomes `Some` when this master must not go on: it was removed, or stands on a disk that the others do not know.
+    pub fn dismissal(&self) -> watch::Receiver<Option<Dismissal>> {
+        self.inner.hearing.subscribe()
     }
 
     /// Takes a snapshot of everything applied so far; returns the revision that it covers.
@@ -237,7 +232,7 @@ impl Replica {
 
     /// Stops Raft and waits until everything accepted is durable.
     pub async fn shutdown(self) {
-        self.inner.compaction.abort();
+        self.inner.beside.iter().for_each(AbortHandle::abort);
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::warn!(%error, "Raft ended badly");
         }

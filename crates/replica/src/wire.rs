@@ -58,6 +58,7 @@ pub fn member(member: &Member) -> proto::Member {
         peer_address: member.peer_address.clone(),
         api_address: member.api_address.clone(),
         disk_id: member.disk_id.to_vec().into(),
+        replaces: member.replaces.unwrap_or_default(),
     }
 }
 
@@ -70,6 +71,7 @@ pub fn member_from(member: proto::Member) -> Result<Member, Malformed> {
         peer_address: member.peer_address,
         api_address: member.api_address,
         disk_id,
+        replaces: (member.replaces != 0).then_some(member.replaces),
     })
 }
 

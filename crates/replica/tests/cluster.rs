@@ -3,7 +3,10 @@
 mod support;
 
 use bytes::Bytes;
-use paceline_replica::{LocalTransport, ProposeError, ReadError, ReplicaConfig, ServerRole};
+use paceline_replica::{
+    Dismissal, Leaving, LocalTransport, Member, MembershipError, NewMaster, ProposeError, ReadError, Replica,
+    ReplicaConfig, ServerRole,
+};
 use support::{Disks, Master, RETIRES, cell, config, leader, open, within};
 
 fn payload(number: usize) -> Bytes {
@@ -200,4 +203,198 @@ async fn masters_are_added_and_removed_and_ids_never_come_back() {
     let last = propose_all(&masters[0], 20..30).await;
     all_have(&masters, last).await;
     assert_eq!(first.status().members.len(), 2);
+}
+
+/// Opens a master on an empty disk under an id of its own.
+async fn joining(net: &LocalTransport, leader: &Replica) -> Master {
+    let id = within("an id", leader.mint_raft_id()).await.unwrap();
+    open(net, &Disks::new(), config(&format!("m{id}"), id)).await.unwrap()
+}
+
+fn as_new(master: &Master, replaces: Option<&str>) -> NewMaster {
+    let Member { name, peer_address, api_address, .. } = master.member();
+    let replaces = replaces.map(|name| Leaving { name: name.to_owned(), raft_id: None });
+    NewMaster { name, peer_address, api_address, replaces }
+}
+
+fn voters(replica: &Replica) -> Vec<String> {
+    replica.status().voters.into_iter().map(|member| member.name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_master_has_no_vote_before_it_has_the_log() {
+    let net = LocalTransport::new();
+    let masters = cell(&net, 1, |_| ()).await;
+    leader(&masters).await;
+    propose_all(&masters[0], 0..10).await;
+    let first = masters[0].replica.clone();
+    let new = joining(&net, &first).await;
+    net.deafen(&new.name, true);
+    let adding = tokio::spawn({
+        let (first, member) = (first.clone(), new.member());
+        async move { first.add_master(member).await }
+    });
+    masters[0].until("the new master to be a member", |s| s.members.len() == 2).await;
+    // With a vote it would be half of a majority of two, and nothing could be committed without it.
+    propose_all(&masters[0], 10..40).await;
+    assert_eq!(voters(&first), ["m1"]);
+    assert!(!adding.is_finished());
+    net.deafen(&new.name, false);
+    within("the new master's vote", adding).await.unwrap().unwrap();
+    assert_eq!(voters(&first).len(), 2);
+    let last = propose_all(&masters[0], 40..50).await;
+    new.until("the new master to have everything", |s| s.applied >= Some(last)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_without_a_vote_can_be_removed_again() {
+    let net = LocalTransport::new();
+    let masters = cell(&net, 1, |_| ()).await;
+    leader(&masters).await;
+    let first = masters[0].replica.clone();
+    let new = joining(&net, &first).await;
+    net.deafen(&new.name, true);
+    let member = within("a member", first.join_master(as_new(&new, None))).await.unwrap();
+    let again = within("the same again", first.join_master(as_new(&new, None))).await.unwrap();
+    assert_eq!(member, again);
+    let leaving = Leaving { name: member.name.clone(), raft_id: Some(member.raft_id) };
+    assert!(within("the removal", first.remove(&leaving)).await.unwrap());
+    assert!(!within("the same again", first.remove(&leaving)).await.unwrap(), "it had left before");
+    assert_eq!(first.status().members.len(), 1);
+    let unknown = Leaving { name: "m9".into(), raft_id: None };
+    let refused = within("a refusal", first.remove(&unknown)).await.unwrap_err();
+    assert!(matches!(refused, MembershipError::NoSuchMaster { .. }), "{refused}");
+    propose_all(&masters[0], 0..5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_founder_is_replaced_one_after_another_while_the_cell_serves() {
+    let net = LocalTransport::new();
+    let mut masters = cell(&net, 3, |_| ()).await;
+    let mut proposed = 0;
+    for old in ["m1", "m2", "m3"] {
+        let at = leader(&masters).await;
+        propose_all(&masters[at], proposed..proposed + 20).await;
+        proposed += 20;
+        let new = joining(&net, &masters[at].replica).await;
+        let asked = as_new(&new, Some(old));
+        within("a member", masters[at].replica.join_master(asked)).await.unwrap();
+        masters.push(new);
+        // Whoever leads by then goes on: the leader itself may be the one that goes.
+        let new = masters.last().unwrap();
+        new.until("the new master to vote alone in the place of the old", |s| {
+            let named = |name: &str| s.voters.iter().any(|it| it.name == name);
+            named(&new.name) && !s.members.iter().any(|it| it.name == old)
+        })
+        .await;
+        let gone = masters.iter().position(|master| master.name == old).unwrap();
+        let mut dismissal = masters[gone].replica.dismissal();
+        let why = within("the old master to hear of it", dismissal.wait_for(Option::is_some));
+        assert!(matches!(why.await.unwrap().clone(), Some(Dismissal::Removed { .. })));
+        masters.remove(gone).stop(&net).await;
+    }
+    let at = leader(&masters).await;
+    let last = propose_all(&masters[at], proposed..proposed + 20).await;
+    all_have(&masters, last).await;
+    assert_eq!(masters[0].payloads(), (0..proposed + 20).map(payload).collect::<Vec<_>>());
+    assert_eq!(masters[0].replica.status().members.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_master_is_replaced_and_learns_of_it_when_it_comes_back() {
+    let net = LocalTransport::new();
+    let mut masters = cell(&net, 3, |_| ()).await;
+    let at = leader(&masters).await;
+    propose_all(&masters[at], 0..10).await;
+    let dead = masters.remove((at + 1) % 3);
+    let (name, id) = (dead.name.clone(), dead.member().raft_id);
+    let disk = dead.stop(&net).await;
+    let at = leader(&masters).await;
+    let new = joining(&net, &masters[at].replica).await;
+    let asked = as_new(&new, Some(&name));
+    within("a member", masters[at].replica.join_master(asked.clone())).await.unwrap();
+    new.until("the new master in the place of the dead one", |s| s.members.len() == 3).await;
+    let repeated =
+        NewMaster { replaces: Some(Leaving { name: name.clone(), raft_id: Some(id) }), ..asked.clone() };
+    let at = leader(&masters).await;
+    within("the same again", masters[at].replica.join_master(repeated)).await.unwrap();
+    let last = propose_all(&masters[at], 10..20).await;
+    new.until("it to have everything", |s| s.applied >= Some(last)).await;
+
+    let back = open(&net, &disk, config(&name, id)).await.unwrap();
+    let mut dismissal = back.replica.dismissal();
+    let why =
+        within("the dead one to hear of it", dismissal.wait_for(Option::is_some)).await.unwrap().clone();
+    assert!(matches!(why, Some(Dismissal::Removed { .. })), "{why:?}");
+    let term = masters[at].replica.status().term;
+    propose_all(&masters[at], 20..30).await;
+    assert_eq!(masters[at].replica.status().term, term, "it has cost the others no election");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_leaves_no_majority_that_answers_is_refused_with_the_numbers() {
+    let net = LocalTransport::new();
+    let mut masters = cell(&net, 3, |_| ()).await;
+    let at = leader(&masters).await;
+    let dead = masters.remove((at + 1) % 3);
+    let dead_name = dead.name.clone();
+    dead.stop(&net).await;
+    let at = leader(&masters).await;
+    let other = masters[(at + 1) % 2].name.clone();
+    // Right after its death it still counts as one that answers.
+    let is_silent = || {
+        let dead = masters[at].replica.status().members.into_iter().find(|it| it.name == dead_name);
+        let silence = masters[at].replica.silences()[&dead.unwrap().raft_id];
+        silence.is_none_or(|silence| silence > std::time::Duration::from_secs(3))
+    };
+    within("silence", async {
+        while !is_silent() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let refused = masters[at].replica.remove_master(&other).await.unwrap_err().to_string();
+    let expected = "there would be 2 voting masters, of which 1 answer and 2 have to";
+    assert!(refused.contains(expected) && refused.contains(&dead_name), "{refused}");
+    within("the dead one to go", masters[at].replica.remove_master(&dead_name)).await.unwrap();
+    propose_all(&masters[at], 0..10).await;
+    let refused = masters[at].replica.remove_master("m9").await.unwrap_err();
+    assert!(matches!(refused, MembershipError::NoSuchMaster { .. }), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_to_go_lets_another_lead_first() {
+    let net = LocalTransport::new();
+    let masters = cell(&net, 3, |_| ()).await;
+    let at = leader(&masters).await;
+    propose_all(&masters[at], 0..10).await;
+    let name = masters[at].name.clone();
+    let told = within("an answer", masters[at].replica.remove_master(&name)).await.unwrap_err();
+    let MembershipError::NotLeader { leader: Some(next) } = told else { panic!("{told}") };
+    assert_ne!(next.name, name);
+    let next = masters.iter().find(|master| master.name == next.name).unwrap();
+    next.until("the next leader to lead", |s| s.leading).await;
+    within("the removal", next.replica.remove_master(&name)).await.unwrap();
+    assert_eq!(next.replica.status().members.len(), 2);
+    propose_all(next, 10..20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_on_an_empty_disk_under_its_old_id_is_told_that_it_is_another_disk() {
+    let net = LocalTransport::new();
+    let mut masters = cell(&net, 3, |_| ()).await;
+    let at = leader(&masters).await;
+    let last = propose_all(&masters[at], 0..5).await;
+    all_have(&masters, last).await;
+    let wiped = masters.remove((at + 1) % 3);
+    let (name, id, known) = (wiped.name.clone(), wiped.member().raft_id, wiped.replica.disk_id());
+    wiped.stop(&net).await;
+    let impostor = open(&net, &Disks::new(), config(&name, id)).await.unwrap();
+    let mut dismissal = impostor.replica.dismissal();
+    let why = within("it to hear of it", dismissal.wait_for(Option::is_some)).await.unwrap().clone();
+    assert_eq!(why, Some(Dismissal::OtherDisk { known }));
+    let at = leader(&masters).await;
+    let refused = within("a refusal", masters[at].replica.join_master(as_new(&impostor, None))).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("replace"), "{refused}");
 }

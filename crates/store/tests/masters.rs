@@ -163,6 +163,7 @@ impl Master {
             peer_address: self.address.to_string(),
             api_address: "127.0.0.1:1".into(),
             disk_id: self.replica.disk_id(),
+            replaces: None,
         }
     }
 

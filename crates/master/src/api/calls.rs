@@ -8,20 +8,24 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn};
+use paceline_api::MEMBERS_HEADER;
+use paceline_replica::Replica;
 use paceline_telemetry::{CallOutcome, Metrics};
 use tonic::Code;
 
 /// The call whose time is measured: its answer comes when the job is durable.
 const SUBMIT: &str = "/paceline.v1.Jobs/Submit";
 
-/// The same routes, counted.
-pub(crate) fn counted(router: Router, metrics: Arc<Metrics>) -> Router {
+/// The same routes, counted. Each answer says when the masters changed last, so that clients know when to ask for them.
+pub(crate) fn counted(router: Router, metrics: Arc<Metrics>, replica: Arc<Replica>) -> Router {
     router.layer(from_fn(move |request: Request, next: Next| {
-        let metrics = metrics.clone();
+        let (metrics, replica) = (metrics.clone(), replica.clone());
         async move {
             let submits = request.method() == Method::POST && request.uri().path() == SUBMIT;
             let received = Instant::now();
-            let answer = next.run(request).await;
+            let mut answer = next.run(request).await;
+            let members_at = replica.members_at().unwrap_or(0);
+            answer.headers_mut().insert(MEMBERS_HEADER, members_at.into());
             let outcome = outcome(answer.headers());
             metrics.api.calls.of(outcome).inc();
             if submits && outcome == CallOutcome::Ok {

@@ -183,12 +183,59 @@ pub enum CellCommand {
         #[command(subcommand)]
         command: BrakeCommand,
     },
+    /// The masters as members of the cell: list, add, replace, remove.
+    Member {
+        #[command(subcommand)]
+        command: MemberCommand,
+    },
     /// Hand the leadership over.
     TransferLeadership {
         /// The master that shall lead; the leader chooses by default.
         #[arg(long)]
         to: Option<String>,
     },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum MemberCommand {
+    /// List the masters: who votes, on which disk each stands, and how far behind it is.
+    List,
+    /// Take a master into the cell that was started with --join. It votes once it has caught up.
+    Add {
+        /// The name in its certificate.
+        name: String,
+        #[command(flatten)]
+        place: MemberPlace,
+    },
+    /// Put a new master, which was started with --join, in the place of another, dead or alive.
+    Replace {
+        /// The master that goes.
+        name: String,
+        /// The name of the new one [default: the same name, on a new disk].
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+        #[command(flatten)]
+        place: MemberPlace,
+    },
+    /// Remove a master for good: it ends by itself and never starts again on its folder.
+    Remove {
+        /// The master that goes.
+        name: String,
+    },
+}
+
+/// Where a new master is.
+#[derive(Clone, Debug, Args)]
+pub struct MemberPlace {
+    /// Where the other masters reach it [default: as cell.json says].
+    #[arg(long, value_name = "ADDRESS")]
+    pub peer: Option<String>,
+    /// Where clients and shards reach it [default: as cell.json says].
+    #[arg(long, value_name = "ADDRESS")]
+    pub api: Option<String>,
+    /// Return once it is a member, and do not wait until it votes.
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

@@ -30,6 +30,10 @@ pub struct DevArgs {
     /// Start only this part of the cell in DIR again, as in master:2, shard:1 or agent:3.
     #[arg(long, value_name = "PART", conflicts_with_all = ["restart", "exit_with_stdin"])]
     only: Option<Part>,
+    /// With --only master:N, where the cell has no such master: make it, and start it so that it waits to be taken in by
+    /// paceline cell member add or replace.
+    #[arg(long, requires = "only")]
+    join: bool,
     /// End when standard input ends.
     #[arg(long)]
     exit_with_stdin: bool,
@@ -57,8 +61,8 @@ impl From<LogOptions> for LogPlan {
 impl From<DevArgs> for DevOptions {
     fn from(args: DevArgs) -> Self {
         let size = Size { masters: args.masters, shards: args.shards, agents: args.agents };
-        let DevArgs { dir, restart, only, exit_with_stdin, log, .. } = args;
-        Self { dir, size, restart, only, exit_with_stdin, log: log.into() }
+        let DevArgs { dir, restart, only, join, exit_with_stdin, log, .. } = args;
+        Self { dir, size, restart, only, join, exit_with_stdin, log: log.into() }
     }
 }
 
@@ -95,9 +99,13 @@ pub struct MasterArgs {
     /// The folder for log, snapshots and history.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// This master's Raft id: never used again after removal.
-    #[arg(long)]
-    pub raft_id: u64,
+    /// The Raft id of a master that the cell begins with, below 1048576: never used again after removal.
+    #[arg(long, required_unless_present = "join", value_parser = clap::value_parser!(u64).range(1..1 << 20))]
+    pub raft_id: Option<u64>,
+    /// Join a cell that serves: wait to be taken in by paceline cell member add or replace, and keep the Raft id that
+    /// is given then. Later starts on the same folder go on from there.
+    #[arg(long, conflicts_with_all = ["raft_id", "bootstrap"])]
+    pub join: bool,
     /// Where clients and shards reach it.
     #[arg(long, value_name = "ADDRESS")]
     pub api: SocketAddr,

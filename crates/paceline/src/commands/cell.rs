@@ -38,6 +38,7 @@ pub async fn run(command: CellCommand, options: &CellOptions) -> Result<ExitCode
             let json = snapshot(&client, &file).await?;
             output::fields(options.output, output::flat(&json), &json)?;
         }
+        CellCommand::Member { command } => super::member::run(command, &client, options).await?,
         CellCommand::Brake { command: BrakeCommand::Release } => {
             let released = client.cell().release_brake().await?;
             let text = if released { "the brake is off" } else { "the brake was not on" };

@@ -12,7 +12,7 @@ use crate::cli::CellOptions;
 const DEV_FOLDER: &str = "paceline-dev";
 
 /// The folder that the options name, or that of a development cell here.
-fn folder(options: &CellOptions) -> Result<PathBuf> {
+pub fn folder(options: &CellOptions) -> Result<PathBuf> {
     if let Some(folder) = &options.cell {
         return Ok(folder.clone());
     }

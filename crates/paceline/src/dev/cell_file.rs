@@ -49,17 +49,25 @@ struct AgentEntry {
 /// Where the operator's credentials are, in the cell's folder.
 pub const OPERATOR_CREDENTIALS: &str = "credentials/operator";
 
-/// Changes the pids in the file. Of two processes that do so at once, one waits: none of the changes is lost.
+/// Changes the pids in the file, and the plan, which may have changed since the caller read it. Of two processes that
+/// do so at once, one waits: none of the changes is lost.
 pub fn change<T>(
     dir: &Path,
-    plan: &Plan,
-    change: impl FnOnce(&mut BTreeMap<Part, u32>) -> Result<T>,
+    plan: &mut Plan,
+    change: impl FnOnce(&mut Plan, &mut BTreeMap<Part, u32>) -> Result<T>,
 ) -> Result<T> {
     let path = dir.join("cell.lock");
     let lock = File::create(&path).and_then(|file| file.lock().map(|()| file));
     let _held = lock.with_context(|| format!("cannot lock {}", path.display()))?;
+    if let Some(latest) = Plan::load(dir)? {
+        *plan = latest;
+    }
+    let before = plan.clone();
     let mut pids = load_pids(dir, plan);
-    let changed = change(&mut pids)?;
+    let changed = change(plan, &mut pids)?;
+    if *plan != before {
+        plan.store(dir)?;
+    }
     store(dir, plan, &pids)?;
     Ok(changed)
 }
@@ -124,13 +132,13 @@ mod tests {
     #[test]
     fn the_file_says_what_runs_and_is_read_back() {
         let dir = tempfile::tempdir().expect("a folder");
-        let plan = Plan::new(Size { masters: 1, shards: 1, agents: 2 }, 2_000, 4 << 30).expect("ports");
+        let mut plan = Plan::new(Size { masters: 1, shards: 1, agents: 2 }, 2_000, 4 << 30).expect("ports");
         let pids = BTreeMap::from([(Part::Master(1), 11), (Part::Agent(2), 22)]);
-        let fill = |now: &mut BTreeMap<Part, u32>| {
+        let fill = |_: &mut Plan, now: &mut BTreeMap<Part, u32>| {
             now.extend(pids.clone());
             Ok(())
         };
-        change(dir.path(), &plan, fill).expect("writable");
+        change(dir.path(), &mut plan, fill).expect("writable");
         assert_eq!(load_pids(dir.path(), &plan), pids);
         let text = std::fs::read_to_string(dir.path().join("cell.json")).expect("there");
         let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -138,5 +146,16 @@ mod tests {
         assert_eq!(json["agents"][1]["node"], "n2");
         assert!(json["shards"][0]["pid"].is_null());
         assert_eq!(json["api"].as_array().expect("a list").len(), 1);
+
+        plan.store(dir.path()).expect("writable");
+        let mut stale = plan.clone();
+        let join = |plan: &mut Plan, _: &mut BTreeMap<Part, u32>| plan.add_master(4);
+        change(dir.path(), &mut plan, join).expect("writable");
+        change(dir.path(), &mut stale, |_, _| Ok(())).expect("writable");
+        assert_eq!(stale.parts(), plan.parts(), "who knew an older plan has the present one");
+        let text = std::fs::read_to_string(dir.path().join("cell.json")).expect("there");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(json["masters"][1]["name"], "m4");
+        assert_eq!(json["masters"][0]["pid"], 11, "what ran goes on");
     }
 }

@@ -14,16 +14,19 @@ use serde::{Deserialize, Serialize};
 const CELL: &str = "dev";
 
 /// A master of the plan.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MasterPlan {
-    /// Its Raft id, from 1; also its number in `--only master:ID`.
+    /// Its number in `--only master:ID`, from 1; of a master that the cell began with also its Raft id.
     pub id: u64,
     pub api_port: u16,
     pub peer_port: u16,
+    /// It joined the cell later, and has a Raft id that it was given then.
+    #[serde(default)]
+    pub joins: bool,
 }
 
 /// A shard of the plan.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardPlan {
     /// From 1.
     pub id: u32,
@@ -31,7 +34,7 @@ pub struct ShardPlan {
 }
 
 /// An agent of the plan.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentPlan {
     /// From 1.
     pub id: u32,
@@ -59,7 +62,7 @@ impl LogPlan {
 }
 
 /// A whole development cell.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub cell: String,
     /// The same for every master, so that one that comes back keeps as much as before.
@@ -89,7 +92,7 @@ impl Plan {
             cell: CELL.to_owned(),
             log: LogPlan::default(),
             masters: (1..=u64::from(size.masters))
-                .map(|id| Ok(MasterPlan { id, api_port: port()?, peer_port: port()? }))
+                .map(|id| Ok(MasterPlan { id, api_port: port()?, peer_port: port()?, joins: false }))
                 .collect::<Result<_>>()?,
             shards: (1..=size.shards).map(|id| Ok(ShardPlan { id, port: port()? })).collect::<Result<_>>()?,
             agents: (1..=size.agents)
@@ -99,6 +102,25 @@ impl Plan {
                 })
                 .collect::<Result<_>>()?,
         })
+    }
+
+    /// One master more, which is to join the cell.
+    pub fn add_master(&mut self, id: u64) -> Result<()> {
+        let [api_port, peer_port] = free_ports(2).context("no free port on loopback")?[..] else {
+            bail!("no free port on loopback");
+        };
+        self.masters.push(MasterPlan { id, api_port, peer_port, joins: true });
+        self.masters.sort_by_key(|master| master.id);
+        Ok(())
+    }
+
+    /// Forgets masters that were removed from the cell, as their folders say. Returns them.
+    pub fn drop_removed(&mut self, dir: &Path) -> Vec<Part> {
+        let is_removed = |master: &MasterPlan| Part::Master(master.id).was_removed(dir);
+        let removed = self.masters.iter().filter(|master| is_removed(master));
+        let removed = removed.map(|master| Part::Master(master.id)).collect();
+        self.masters.retain(|master| !is_removed(master));
+        removed
     }
 
     /// The plan in a folder; nothing when the folder has none.
@@ -119,10 +141,13 @@ impl Plan {
         replace_file(&dir.join("dev.json"), &serde_json::to_vec_pretty(self)?)
     }
 
-    /// Refuses a size that differs from the plan's: data folders do not change their number by a flag.
+    /// Refuses a size that differs from the plan's: data folders do not change their number by a flag. The masters are
+    /// what they were made by `cell member` where any of them has joined.
     pub fn check_size(&self, size: Size) -> Result<()> {
+        let changed = self.masters.iter().any(|master| master.joins);
+        let masters = if changed { self.masters.len() } else { size.masters as usize };
         let mine = (self.masters.len(), self.shards.len(), self.agents.len());
-        let asked = (size.masters as usize, size.shards as usize, size.agents as usize);
+        let asked = (masters, size.shards as usize, size.agents as usize);
         if mine != asked {
             bail!(
                 "the folder holds a cell of {} masters, {} shards and {} agents; asked for {}, {} and {}: \
@@ -190,6 +215,11 @@ impl Part {
 
     pub fn data_folder(self, dir: &Path) -> PathBuf {
         self.folder(dir).join("data")
+    }
+
+    /// Whether this is a master that was removed from the cell: it left a note, and does not start again.
+    pub fn was_removed(self, dir: &Path) -> bool {
+        matches!(self, Self::Master(_)) && self.data_folder(dir).join(paceline_master::REMOVED_FILE).exists()
     }
 
     pub fn credentials_folder(self, dir: &Path) -> PathBuf {

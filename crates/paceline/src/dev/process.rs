@@ -83,7 +83,11 @@ fn arguments(command: &mut Command, dir: &Path, plan: &Plan, part: Part) -> Resu
         Part::Master(id) => {
             let master = plan.masters.iter().find(|master| master.id == id).with_context(missing)?;
             command.arg("master").arg("--credentials").arg(credentials).arg("--data").arg(data);
-            command.arg("--raft-id").arg(id.to_string());
+            if master.joins {
+                command.arg("--join");
+            } else {
+                command.arg("--raft-id").arg(id.to_string());
+            }
             command.arg("--api").arg(loopback(master.api_port).to_string());
             command.arg("--peer").arg(loopback(master.peer_port).to_string());
             for (option, bytes) in
@@ -93,9 +97,9 @@ fn arguments(command: &mut Command, dir: &Path, plan: &Plan, part: Part) -> Resu
                     command.arg(option).arg(bytes.to_string());
                 }
             }
-            if id == 1 {
+            if id == 1 && !master.joins {
                 command.arg("--bootstrap");
-                for other in plan.masters.iter().filter(|other| other.id != id) {
+                for other in plan.masters.iter().filter(|other| other.id != id && !other.joins) {
                     let (peer, api) = (loopback(other.peer_port), loopback(other.api_port));
                     command.arg("--founder").arg(format!("{},{peer},{api}", Part::Master(other.id).name()));
                 }

@@ -93,13 +93,19 @@ impl Running {
     async fn ended(&mut self, part: Part, how: &str, restart: bool, is_ready: bool) -> Result<()> {
         let ours = self.pids.remove(&part);
         // `--only` may have started it again meanwhile; then the file names another process.
-        let now = cell_file::load_pids(&self.dir, &self.plan).get(&part).copied();
+        let now = self.pids_in_file().get(&part).copied();
         if now != ours && now.is_some_and(|pid| process::is_part(pid, &self.dir, part)) {
             return Ok(());
+        }
+        if part.was_removed(&self.dir) {
+            eprintln!("{} was removed from the cell and has ended", part.name());
+            return self.store();
         }
         eprintln!("{} ended: {how}; its log is {}", part.name(), part.log_file(&self.dir).display());
         if restart {
             sleep(RESTART_PAUSE).await;
+            // `--only` may have made it.
+            self.plan = Plan::load(&self.dir)?.unwrap_or_else(|| self.plan.clone());
             self.start(part)?;
         } else if is_ready {
             eprintln!("start it again: paceline dev --dir {} --only {}", self.dir.display(), part.argument());
@@ -113,26 +119,20 @@ impl Running {
         self.store()
     }
 
-    /// Keeps pids of parts that `--only` started.
-    fn store(&self) -> Result<()> {
-        cell_file::change(&self.dir, &self.plan, |pids| {
-            self.true_up(pids);
+    /// Keeps pids of parts that `--only` started, and takes over what it has made; forgets masters that were removed.
+    fn store(&mut self) -> Result<()> {
+        let (dir, own) = (&self.dir, &self.pids);
+        cell_file::change(dir, &mut self.plan, |plan, pids| {
+            let removed = plan.drop_removed(dir);
+            true_up(dir, own, pids);
+            pids.retain(|part, _| !removed.contains(part));
             Ok(())
         })
     }
 
-    /// What runs: the file's, where that lives, because `--only` may have started it after ours ended; else ours, of
-    /// whose end we are told.
-    fn true_up(&self, pids: &mut BTreeMap<Part, u32>) {
-        pids.retain(|part, pid| process::is_part(*pid, &self.dir, *part));
-        for (&part, &pid) in &self.pids {
-            pids.entry(part).or_insert(pid);
-        }
-    }
-
     /// Parts in the file that have ended and are not ours: nobody tells us.
     fn ended_by_themselves(&self) -> Vec<Part> {
-        let pids = cell_file::load_pids(&self.dir, &self.plan);
+        let pids = self.pids_in_file();
         let ended = |(part, pid): (Part, u32)| {
             let is_ours = self.pids.get(&part) == Some(&pid);
             (!is_ours && !process::is_part(pid, &self.dir, part)).then_some(part)
@@ -140,10 +140,17 @@ impl Running {
         pids.into_iter().filter_map(ended).collect()
     }
 
+    /// What the file says now, of parts that `--only` has made since we looked last too.
+    fn pids_in_file(&self) -> BTreeMap<Part, u32> {
+        // A plan that cannot be read is that of a moment ago: it is replaced whole.
+        let latest = Plan::load(&self.dir).ok().flatten();
+        cell_file::load_pids(&self.dir, latest.as_ref().unwrap_or(&self.plan))
+    }
+
     /// Ends everything: agents first, so that they see their tasks end, then tasks, shards, masters.
     pub async fn end(&mut self) {
-        let mut pids = cell_file::load_pids(&self.dir, &self.plan);
-        self.true_up(&mut pids);
+        let mut pids = self.pids_in_file();
+        true_up(&self.dir, &self.pids, &mut pids);
         pids.retain(|part, pid| process::is_part(*pid, &self.dir, *part));
         let is_agent = |part: &Part| matches!(part, Part::Agent(_));
         self.end_parts(pids.iter().filter(|(part, _)| is_agent(part))).await;
@@ -155,11 +162,11 @@ impl Running {
         self.end_parts(pids.iter().filter(|(part, _)| matches!(part, Part::Shard(_)))).await;
         self.end_parts(pids.iter().filter(|(part, _)| matches!(part, Part::Master(_)))).await;
         self.pids.clear();
-        let forget = |pids: &mut BTreeMap<Part, u32>| {
+        let forget = |_: &mut Plan, pids: &mut BTreeMap<Part, u32>| {
             pids.clear();
             Ok(())
         };
-        if let Err(error) = cell_file::change(&self.dir, &self.plan, forget) {
+        if let Err(error) = cell_file::change(&self.dir, &mut self.plan, forget) {
             eprintln!("{error:#}");
         }
     }
@@ -191,5 +198,14 @@ impl Running {
                 return;
             }
         }
+    }
+}
+
+/// What runs: the file's, where that lives, because `--only` may have started it after ours ended; else ours, of whose
+/// end we are told.
+fn true_up(dir: &Path, own: &BTreeMap<Part, u32>, pids: &mut BTreeMap<Part, u32>) {
+    pids.retain(|part, pid| process::is_part(*pid, dir, *part));
+    for (&part, &pid) in own {
+        pids.entry(part).or_insert(pid);
     }
 }

@@ -31,6 +31,14 @@ pub fn only(dir: &Path, part: &str, more: &[&str]) -> (Option<i32>, String, Stri
     paceline(&[&["dev", "--dir", dir.to_str().expect("UTF-8"), "--only", part], more].concat())
 }
 
+/// What a command says as JSON.
+pub fn said(dir: &Path, arguments: &[&str]) -> Value {
+    let cell = ["--cell", dir.to_str().expect("UTF-8"), "--output", "json"];
+    let (code, out, error) = paceline(&[&cell, arguments].concat());
+    assert_eq!(code, Some(0), "{arguments:?}: {error}");
+    serde_json::from_str(&out).expect("JSON")
+}
+
 /// Returns once `look` says so.
 pub fn until(what: &str, mut look: impl FnMut() -> bool) {
     let began = Instant::now();

@@ -3,6 +3,7 @@
 //! The binary finds `paceline-supervisor` beside itself: `cargo build --workspace --bins` puts it there.
 
 mod cell;
+mod members;
 mod node_loss;
 
 use std::fs;

@@ -6,18 +6,10 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::cell::{Dev, only, paceline, until};
+use crate::cell::{Dev, only, said, until};
 
 /// More than a third of the cell is on each node, so that the lost one had something.
 const TASKS: u64 = 6;
-
-/// What a command says as JSON.
-fn said(dir: &Path, arguments: &[&str]) -> Value {
-    let cell = ["--cell", dir.to_str().expect("UTF-8"), "--output", "json"];
-    let (code, out, error) = paceline(&[&cell, arguments].concat());
-    assert_eq!(code, Some(0), "{arguments:?}: {error}");
-    serde_json::from_str(&out).expect("JSON")
-}
 
 fn tasks(dir: &Path) -> Vec<Value> {
     let said = said(dir, &["job", "tasks", "wait"]);

@@ -21,6 +21,7 @@ fn entries() -> Vec<Entry> {
         peer_address: "10.0.0.1:7000".to_owned(),
         api_address: "10.0.0.1:7001".to_owned(),
         disk_id: [3; 16],
+        replaces: (raft_id == 3).then_some(9),
     };
     let members = BTreeMap::from([1, 2, 3].map(|id| (id, member(id))));
     let membership = Membership::new(vec![[1, 2].into(), [2, 3].into()], members).unwrap();

@@ -4,14 +4,13 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
-use ring::rand::{SecureRandom, SystemRandom};
 
-use super::LogOptions;
 use super::chain_state::ChainState;
 use super::frame::{self, Chain};
 use super::mark::{FILE as MARK_FILE, Mark, MarkError, MarkFile};
 use super::meta::{self, DiskOwner, Identity, MetaError};
-use crate::disk::{Batch, Disk, DiskError, Folder, Space};
+use super::{LogOptions, claim};
+use crate::disk::{Disk, DiskError, Folder, Space};
 use crate::raft::Vote;
 
 /// What an operator can do about a log that cannot be trusted.
@@ -89,9 +88,29 @@ pub enum LogOpenError {
         /// Who came.
         expected: Box<DiskOwner>,
     },
+    /// The master of this folder was removed from its cell.
+    #[error("{file} says: {words}")]
+    Removed {
+        /// The note that it left.
+        file: String,
+        /// What it says.
+        words: String,
+    },
     /// No random numbers for a disk id.
     #[error("the system gives no random numbers for a disk id")]
     Random,
+}
+
+impl LogOpenError {
+    /// A mark that cannot be used.
+    pub(super) fn mark(error: MarkError) -> Self {
+        match error {
+            MarkError::Disk(error) => Self::Disk(error),
+            MarkError::Damaged { file } => {
+                Self::Mark { file, problem: "neither of its two slots has a valid checksum".into() }
+            }
+        }
+    }
 }
 
 /// A log that was read back.
@@ -107,20 +126,17 @@ pub fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, LogOp
         MetaError::Disk(error) => LogOpenError::Disk(error),
         source => LogOpenError::Meta { place: disk.describe_space(Space::Meta), source },
     };
+    claim::refuse_removed(disk)?;
     let known = meta::read_identity(disk).map_err(damaged)?;
     if known.is_some() && disk.open(Folder::Root, MARK_FILE)?.is_none() {
         let problem = "the high-water mark of the log is gone".into();
         return Err(LogOpenError::Mark { file: disk.describe(Folder::Root, MARK_FILE), problem });
     }
-    let (mut mark_file, mark) = MarkFile::open(disk).map_err(|error| match error {
-        MarkError::Disk(error) => LogOpenError::Disk(error),
-        MarkError::Damaged { file } => {
-            LogOpenError::Mark { file, problem: "neither of its two slots has a valid checksum".into() }
-        }
-    })?;
+    let opened = MarkFile::open(disk);
+    let (mut mark_file, mark) = opened.map_err(LogOpenError::mark)?;
     let identity = match known {
-        Some(identity) => check_owner(disk, identity, &options.identity)?,
-        None => claim(disk, &options.identity)?,
+        Some(identity) => claim::check_owner(disk, identity, &options.identity)?,
+        None => claim::claim(disk, &options.identity)?,
     };
 
     let purged = meta::read_purged(disk).map_err(damaged)?;
@@ -147,26 +163,6 @@ fn renew_mark(disk: &dyn Disk, mark_file: &mut MarkFile, mark: Mark, found: Mark
         mark_file.write_synced(&found)?;
     }
     Ok(found)
-}
-
-fn check_owner(disk: &dyn Disk, identity: Identity, who: &DiskOwner) -> Result<Identity, LogOpenError> {
-    if identity.who == *who {
-        return Ok(identity);
-    }
-    let (found, expected) = (Box::new(identity.who), Box::new(who.clone()));
-    Err(LogOpenError::OtherOwner { place: disk.describe_space(Space::Meta), found, expected })
-}
-
-/// The first opening mints the disk id and makes it durable before anything else is written.
-fn claim(disk: &dyn Disk, who: &DiskOwner) -> Result<Identity, LogOpenError> {
-    let mut disk_id = [0; 16];
-    SystemRandom::new().fill(&mut disk_id).map_err(|_| LogOpenError::Random)?;
-    let identity = Identity { who: who.clone(), disk_id };
-    let mut batch = Batch::default();
-    batch.put(Space::Meta, meta::IDENTITY, meta::seal_identity(&identity));
-    disk.write(batch)?;
-    disk.sync()?;
-    Ok(identity)
 }
 
 fn scan(

@@ -54,6 +54,16 @@ pub enum Refusal {
         /// On which disk.
         wanted_disk: String,
     },
+    /// The sender is no master of the cell any more.
+    #[error("master {name} (Raft id {raft_id}) is no master of this cell, as entry {at} of its log says")]
+    Removed {
+        /// The sender.
+        name: String,
+        /// Its Raft id.
+        raft_id: u64,
+        /// The entry whose membership shows it.
+        at: u64,
+    },
     /// The membership knows the sender differently.
     #[error(
         "Raft id {raft_id} is master {known_name} on disk {known_disk}; the request is from {name} on disk {disk}"

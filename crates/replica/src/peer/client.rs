@@ -52,6 +52,8 @@ pub trait PeerClient: Send + Sync + 'static {
         request: proto::HandshakeRequest,
         deadline: Duration,
     ) -> Answer<proto::HandshakeResponse>;
+    /// Gives a master that waits its Raft id.
+    fn adopt(&self, request: proto::AdoptRequest, deadline: Duration) -> Answer<proto::AdoptResponse>;
     /// Appends in a pipeline. The deadline is for the start; the caller watches for stalls.
     fn append(
         &self,

@@ -18,10 +18,14 @@ use super::check::Caller;
 use super::client::{Answer, Answers, PeerClient, PeerError, PeerTransport};
 use super::handler::{HandleError, PeerHandler};
 use crate::config::PEER_MESSAGE_LIMIT_BYTES;
+use crate::joining::Waiting;
 use crate::member::Member;
 use crate::wire::proto;
 use crate::wire::proto::raft_client::RaftClient;
 use crate::wire::proto::raft_server::{Raft as RaftService, RaftServer};
+
+/// Channels that are kept: those to all members, and to some that were only asked who they are.
+const CHANNELS_MAX: usize = 64;
 
 /// Channels by (address, name), shared by replication, heartbeats and votes of one target.
 pub struct GrpcTransport {
@@ -40,6 +44,10 @@ impl PeerTransport for GrpcTransport {
     fn client(&self, member: &Member) -> Arc<dyn PeerClient> {
         let key = (member.peer_address.clone(), member.name.clone());
         let mut channels = self.channels.lock();
+        if channels.len() >= CHANNELS_MAX && !channels.contains_key(&key) {
+            // Whoever uses one keeps it.
+            channels.clear();
+        }
         let channel = channels.entry(key).or_insert_with(|| {
             let expect = Expect::named(Role::Master, member.name.clone());
             paceline_identity::channel(self.connector.clone(), &member.peer_address, expect)
@@ -99,6 +107,10 @@ impl PeerClient for GrpcPeer {
         self.call(deadline, |mut client| async move { client.handshake(request).await })
     }
 
+    fn adopt(&self, request: proto::AdoptRequest, deadline: Duration) -> Answer<proto::AdoptResponse> {
+        self.call(deadline, |mut client| async move { client.adopt(request).await })
+    }
+
     fn append(
         &self,
         requests: BoxStream<'static, proto::AppendRequest>,
@@ -148,21 +160,40 @@ impl Stream for Requests {
 }
 
 /// The routes that serve the peer protocol; to be mounted behind identity's listener with the peer CA.
-pub fn routes(handler: PeerHandler) -> Router {
-    let server = RaftServer::new(Service { handler })
+pub fn routes(door: Door) -> Router {
+    let server = RaftServer::new(Service { door })
         .max_decoding_message_size(PEER_MESSAGE_LIMIT_BYTES)
         .max_encoding_message_size(PEER_MESSAGE_LIMIT_BYTES);
     paceline_identity::grpc(server)
 }
 
+/// Who answers behind the port.
+#[derive(Clone)]
+pub enum Door {
+    /// A replica.
+    Open(PeerHandler),
+    /// A master that waits to be taken into a cell, and has a replica afterwards.
+    Waiting(Arc<Waiting>),
+}
+
+impl Door {
+    fn handler(&self) -> Result<PeerHandler, Status> {
+        let handler = match self {
+            Self::Open(handler) => Some(handler),
+            Self::Waiting(waiting) => waiting.handler(),
+        };
+        handler.cloned().ok_or_else(|| Status::unavailable("this master waits to be taken into the cell"))
+    }
+}
+
 struct Service {
-    handler: PeerHandler,
+    door: Door,
 }
 
 impl From<HandleError> for Status {
     fn from(error: HandleError) -> Self {
         let code = match &error {
-            HandleError::Refused(_) => Code::FailedPrecondition,
+            HandleError::Refused(_) | HandleError::Adopt(_) => Code::FailedPrecondition,
             HandleError::Malformed(_) => Code::InvalidArgument,
             HandleError::Transfer(_) => Code::Aborted,
             HandleError::Stopped(_) => Code::Unavailable,
@@ -188,7 +219,25 @@ impl RaftService for Service {
         request: Request<proto::HandshakeRequest>,
     ) -> Result<Response<proto::HandshakeResponse>, Status> {
         caller(&request)?;
-        Ok(Response::new(self.handler.handshake(request.get_ref())?))
+        let answer = match &self.door {
+            Door::Waiting(waiting) if waiting.handler().is_none() => waiting.handshake(request.get_ref())?,
+            door => door.handler()?.handshake(request.get_ref()).await?,
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn adopt(
+        &self,
+        request: Request<proto::AdoptRequest>,
+    ) -> Result<Response<proto::AdoptResponse>, Status> {
+        caller(&request)?;
+        match &self.door {
+            Door::Waiting(waiting) => {
+                waiting.adopt(request.into_inner()).await?;
+                Ok(Response::new(proto::AdoptResponse {}))
+            }
+            Door::Open(_) => Err(Status::failed_precondition("this master has its Raft id already")),
+        }
     }
 
     async fn append(
@@ -200,7 +249,7 @@ impl RaftService for Service {
         let requests = request.into_inner();
         let requests = requests.take_while(|request| futures::future::ready(request.is_ok()));
         let requests = requests.filter_map(|request| futures::future::ready(request.ok())).boxed();
-        let answers = self.handler.append(requests, &caller).await?;
+        let answers = self.door.handler()?.append(requests, &caller).await?;
         Ok(Response::new(answers.map(|answer| answer.map_err(Status::from)).boxed()))
     }
 
@@ -209,7 +258,7 @@ impl RaftService for Service {
         request: Request<proto::VoteRequest>,
     ) -> Result<Response<proto::VoteResponse>, Status> {
         let caller = caller(&request)?;
-        Ok(Response::new(self.handler.vote(request.into_inner(), &caller).await?))
+        Ok(Response::new(self.door.handler()?.vote(request.into_inner(), &caller).await?))
     }
 
     async fn transfer_leader(
@@ -217,7 +266,7 @@ impl RaftService for Service {
         request: Request<proto::TransferLeaderRequest>,
     ) -> Result<Response<proto::TransferLeaderResponse>, Status> {
         let caller = caller(&request)?;
-        Ok(Response::new(self.handler.transfer_leader(request.into_inner(), &caller).await?))
+        Ok(Response::new(self.door.handler()?.transfer_leader(request.into_inner(), &caller).await?))
     }
 
     async fn snapshot(
@@ -225,6 +274,6 @@ impl RaftService for Service {
         request: Request<proto::SnapshotRequest>,
     ) -> Result<Response<proto::SnapshotResponse>, Status> {
         let caller = caller(&request)?;
-        Ok(Response::new(self.handler.snapshot(request.into_inner(), &caller).await?))
+        Ok(Response::new(self.door.handler()?.snapshot(request.into_inner(), &caller).await?))
     }
 }

@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use super::Me;
 use super::check::{Caller, Refusal, check};
 use crate::fatal::FatalHandler;
-use crate::member::Member;
+use crate::member::{DiskId, Member};
 use crate::raft::{LogId, Raft, Snapshot, TypeConfig};
+use crate::replica::{Dismissal, Hearing, removed_at};
 use crate::snapshot::{Incoming, SnapshotError, SnapshotFolder, TransferError};
 use crate::wire::{self, Malformed, proto};
 use crate::worker::Execution;
@@ -31,6 +32,9 @@ pub enum HandleError {
     /// A snapshot piece that cannot be taken.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// A Raft id that this master cannot take.
+    #[error("the Raft id cannot be taken: {0}")]
+    Adopt(String),
     /// This replica is going away.
     #[error("this master is stopping: {0}")]
     Stopped(String),
@@ -44,6 +48,7 @@ pub struct PeerHandler {
     incoming: Arc<Mutex<Incoming>>,
     execution: Execution,
     fatal: FatalHandler,
+    hearing: Hearing,
 }
 
 type Handled<T> = Result<T, HandleError>;
@@ -62,12 +67,45 @@ impl PeerHandler {
         folder: Arc<SnapshotFolder>,
         execution: Execution,
         fatal: FatalHandler,
+        hearing: Hearing,
     ) -> Self {
-        Self { me, raft, incoming: Arc::new(Mutex::new(Incoming::new(folder))), execution, fatal }
+        Self { me, raft, incoming: Arc::new(Mutex::new(Incoming::new(folder))), execution, fatal, hearing }
     }
 
     fn check(&self, addressing: Option<&proto::Addressing>, caller: &Caller) -> Result<(), Refusal> {
-        check(&self.me, addressing, caller, |raft_id| self.member(raft_id))
+        let checked = check(&self.me, addressing, caller, |raft_id| self.member(raft_id));
+        if let (Err(Refusal::NotMe { .. }), Some(request)) = (&checked, addressing) {
+            self.notice_other_disk(request);
+        }
+        checked
+    }
+
+    /// The others mean this Raft id on another disk. On an empty one this master has lost what it voted for, and must
+    /// not vote again; one that knows its masters was sent what was for somebody else.
+    fn notice_other_disk(&self, request: &proto::Addressing) {
+        let is_empty = !self.has_begun();
+        if let Ok(known) = <DiskId>::try_from(request.to_disk_id.as_ref())
+            && request.to_raft_id == self.me.raft_id
+            && is_empty
+        {
+            self.hearing.dismiss(Dismissal::OtherDisk { known });
+        }
+    }
+
+    /// Whether this replica knows the masters of a cell.
+    fn has_begun(&self) -> bool {
+        self.raft.metrics().borrow_watched().membership_config.log_id().is_some()
+    }
+
+    /// A master that was removed asks for votes until it hears of it: they would cost the others an election.
+    async fn refuse_removed(&self, addressing: Option<&proto::Addressing>) -> Result<(), Refusal> {
+        let Some(request) = addressing else { return Err(Refusal::Unaddressed) };
+        match removed_at(&self.raft, request.from_raft_id).await {
+            None => Ok(()),
+            Some(at) => {
+                Err(Refusal::Removed { name: request.from_name.clone(), raft_id: request.from_raft_id, at })
+            }
+        }
     }
 
     fn member(&self, raft_id: u64) -> Option<Member> {
@@ -75,7 +113,7 @@ impl PeerHandler {
         self.raft.metrics().borrow_watched().membership_config.get_node(&raft_id).cloned()
     }
 
-    pub fn handshake(&self, request: &proto::HandshakeRequest) -> Handled<proto::HandshakeResponse> {
+    pub async fn handshake(&self, request: &proto::HandshakeRequest) -> Handled<proto::HandshakeResponse> {
         if request.cell != self.me.cell {
             let (me, cell) = (self.me.name.clone(), self.me.cell.clone());
             return Err(Refusal::OtherCell { me, cell, found: request.cell.clone() }.into());
@@ -85,6 +123,11 @@ impl PeerHandler {
             raft_id: self.me.raft_id,
             name: self.me.name.clone(),
             disk_id: self.me.disk_id.to_vec().into(),
+            has_begun: self.has_begun(),
+            removed_at: match request.from_raft_id {
+                0 => None,
+                asking => removed_at(&self.raft, asking).await,
+            },
         })
     }
 
@@ -100,13 +143,18 @@ impl PeerHandler {
         // A malformed request ends the stream; the leader sees the end and begins again.
         let requests =
             requests.map(append_from).take_while(|request| futures::future::ready(request.is_ok()));
-        let requests = requests.filter_map(|request| futures::future::ready(request.ok()));
+        let hearing = self.hearing.clone();
+        let requests = requests.filter_map(move |request| {
+            hearing.heard();
+            futures::future::ready(request.ok())
+        });
         let answers = self.raft.stream_append(requests.boxed());
         Ok(answers.map(|answer| answer.map(append_response).map_err(stopped)).boxed())
     }
 
     pub async fn vote(&self, request: proto::VoteRequest, caller: &Caller) -> Handled<proto::VoteResponse> {
         self.check(request.addressing.as_ref(), caller)?;
+        self.refuse_removed(request.addressing.as_ref()).await?;
         let pre_vote = request.pre_vote;
         let request = vote_from(request)?;
         let response =
@@ -148,6 +196,7 @@ impl PeerHandler {
         use proto::snapshot_request::Step;
 
         self.check(request.addressing.as_ref(), caller)?;
+        self.hearing.heard();
         let key = request.key.ok_or(Malformed { field: "key", problem: "missing" })?;
         match request.step.ok_or(Malformed { field: "step", problem: "missing" })? {
             Step::Offer(_) => {

@@ -19,6 +19,7 @@ use crate::wire::proto;
 struct Net {
     handlers: BTreeMap<String, PeerHandler>,
     cut: BTreeSet<String>,
+    deaf: BTreeSet<String>,
 }
 
 /// The network of one process. Clones are the same network.
@@ -56,6 +57,18 @@ impl LocalTransport {
             net.cut.insert(name.to_owned());
         } else {
             net.cut.remove(name);
+        }
+    }
+}
+
+impl LocalTransport {
+    /// Lets a master say who it is and nothing more: it receives no log.
+    pub fn deafen(&self, name: &str, is_deaf: bool) {
+        let mut net = self.net.lock();
+        if is_deaf {
+            net.deaf.insert(name.to_owned());
+        } else {
+            net.deaf.remove(name);
         }
     }
 }
@@ -124,7 +137,13 @@ impl PeerClient for LocalClient {
         request: proto::HandshakeRequest,
         deadline: Duration,
     ) -> Answer<proto::HandshakeResponse> {
-        self.call(deadline, move |handler, _| async move { handler.handshake(&request) })
+        self.call(deadline, move |handler, _| async move { handler.handshake(&request).await })
+    }
+
+    fn adopt(&self, _request: proto::AdoptRequest, _deadline: Duration) -> Answer<proto::AdoptResponse> {
+        // Masters of these tests are opened with an id; waiting for one is tested over real ports.
+        let (peer, cause) = (self.to.clone(), "it does not wait for a Raft id".into());
+        futures::future::ready(Err(PeerError::Refused { peer, cause })).boxed()
     }
 
     fn append(
@@ -133,6 +152,10 @@ impl PeerClient for LocalClient {
         _deadline: Duration,
     ) -> Answer<Answers> {
         let peer = self.to.clone();
+        if self.transport.net.lock().deaf.contains(&self.to) {
+            let cause = "it is deaf".into();
+            return futures::future::ready(Err(PeerError::Unreachable { peer, cause })).boxed();
+        }
         let (handler, caller) = match self.peer() {
             Ok(found) => found,
             Err(error) => return futures::future::ready(Err(error)).boxed(),

@@ -2,7 +2,7 @@
 
 use crate::disk::DiskError;
 use crate::log::LogOpenError;
-use crate::member::Member;
+use crate::member::{DiskId, Member, format_disk_id};
 use crate::peer::PeerError;
 use crate::snapshot::SnapshotError;
 
@@ -49,6 +49,16 @@ pub enum InitializeError {
         name: String,
         /// Its Raft id.
         raft_id: u64,
+    },
+    /// The cell exists, and this disk knows nothing of it.
+    #[error(
+        "the cell has begun without this folder: {by} is a master of it. A master that lost its folder is put back with an empty one: start it with --join, then paceline cell member replace {me}"
+    )]
+    HasBegun {
+        /// Who knows the cell.
+        by: String,
+        /// This master.
+        me: String,
     },
     /// The cell exists with other members.
     #[error("the cell is already initialised with other masters: {}", found.join(", "))]
@@ -208,14 +218,65 @@ pub enum MembershipError {
         leader: Option<Member>,
     },
     /// Its id, name or disk belongs to a member.
-    #[error("master {} already has that name, Raft id {} or disk", by.name, by.raft_id)]
+    #[error(
+        "master {} already has that name, Raft id {} or disk, at {} and {}: a master that is to stand in its place is put there with `replace`",
+        by.name, by.raft_id, by.peer_address, by.api_address
+    )]
     Taken {
         /// The member.
         by: Member,
     },
+    /// A member's name on a disk that is not the member's.
+    #[error(
+        "master {} (Raft id {}) stands on disk {}, and the one at {} on disk {}: a master that lost its disk is put in its own place with `replace`",
+        known.name, known.raft_id, format_disk_id(&known.disk_id), known.peer_address, format_disk_id(found)
+    )]
+    OtherDisk {
+        /// The member.
+        known: Member,
+        /// The disk of the one that answers.
+        found: DiskId,
+    },
+    /// There are as many as there may be.
+    #[error(
+        "the cell has {members} masters, those without a vote included, and may have no more: remove one first"
+    )]
+    TooMany {
+        /// How many there are.
+        members: usize,
+    },
+    /// The cell could not go on.
+    #[error(
+        "without {name} there would be {voters} voting masters, of which {live} answer and {majority} have to; silent: {}",
+        silent.join(", ")
+    )]
+    TooFewLive {
+        /// Who was to go.
+        name: String,
+        /// How many would vote.
+        voters: usize,
+        /// How many of them answer.
+        live: usize,
+        /// How many of them have to.
+        majority: usize,
+        /// Those that do not, and for how long.
+        silent: Vec<String>,
+    },
+    /// It does not take its Raft id.
+    #[error("the new master does not take its Raft id")]
+    Adopt(#[source] PeerError),
+    /// The leader is to go, and nobody has taken over.
+    #[error("the leader is to go, and could not hand over")]
+    HandOver(#[source] TransferError),
+    /// Another change is under way, or came in between. Nothing was done.
+    #[error("the masters are being changed: {cause}")]
+    Busy {
+        /// What openraft says.
+        cause: String,
+    },
     /// Not minted since the membership last changed, so it may have been used before.
     #[error(
-        "Raft id {raft_id} was not minted since the masters last changed; mint one and open the new master with it"
+        "Raft id {raft_id} was not minted since the masters last changed, so it may have been used: start the new master on an empty folder with --join, and it is given another"
     )]
     StaleId {
         /// The id.
@@ -249,9 +310,12 @@ pub enum MembershipError {
         /// Its name.
         name: String,
     },
-    /// openraft refused.
-    #[error("the masters cannot be changed: {0}")]
-    Raft(String),
+    /// It may or may not be made.
+    #[error("it is not known whether the masters were changed: {cause}")]
+    Unknown {
+        /// Why.
+        cause: String,
+    },
 }
 
 /// A requested snapshot that was not taken.

@@ -8,8 +8,10 @@ use openraft::{Config, SnapshotPolicy};
 use paceline_identity::Connector;
 
 use super::errors::OpenError;
+use super::handover::Handover;
+use super::membership::{Changes, Hearing};
 use super::propose::Admission;
-use super::{Inner, Replica, compaction, read, status};
+use super::{Inner, Replica, compaction, membership, read, status};
 use crate::config::{ReplicaConfig, Timings};
 use crate::disk::Disk;
 use crate::history::{History, HistorySource};
@@ -72,14 +74,26 @@ impl Replica {
         let machine = MachineStore::new(machine, snapshots.clone(), log.clone(), execution, abort);
         let raft = Raft::new(config.raft_id, raft_config, network, store, machine).await;
         let raft = raft.map_err(|e| OpenError::Raft(e.to_string()))?;
-        let handler =
-            PeerHandler::new(me.clone(), raft.clone(), snapshots.clone(), execution, config.fatal.clone());
+        let hearing = Hearing::new();
+        let (folder, abort) = (snapshots.clone(), config.fatal.clone());
+        let handler = PeerHandler::new(me.clone(), raft.clone(), folder, execution, abort, hearing.clone());
         let (status, fatal) = status::follow(&raft);
-        let compaction = compaction::start(raft.clone(), log.clone(), snapshots.clone(), &config);
+        let changes = Changes::new(me.raft_id, raft.clone());
+        let handover = Arc::new(Handover {
+            me: me.raft_id,
+            raft: raft.clone(),
+            status: status.clone(),
+            changes: changes.clone(),
+            deadline: Duration::from_millis(config.timings.election_max_ms * 4),
+        });
+        let beside = [
+            compaction::start(raft.clone(), log.clone(), snapshots.clone(), &config),
+            membership::drive(changes.clone(), handover.clone(), status.clone()),
+            membership::watch_for_dismissal(me.clone(), raft.clone(), transport.clone(), hearing.clone()),
+        ];
         let reads = read::start(raft.clone());
         let admission = Admission::new(config.in_flight_bytes);
         let inner = Inner {
-            config,
             me,
             raft,
             log,
@@ -90,7 +104,10 @@ impl Replica {
             fatal,
             admission,
             reads,
-            compaction,
+            changes,
+            handover,
+            hearing,
+            beside,
         };
         Ok(Replica { inner: Arc::new(inner) })
     }

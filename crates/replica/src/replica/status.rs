@@ -42,6 +42,8 @@ pub struct ReplicaStatus {
     pub members: Vec<Member>,
     /// The members with a vote.
     pub voters: Vec<Member>,
+    /// The entry that made them so, committed or not.
+    pub members_at: Option<u64>,
     /// The last entry in its log.
     pub last_log: Option<u64>,
     /// The last entry known to be committed.
@@ -82,6 +84,7 @@ pub fn status(metrics: &RaftMetrics<TypeConfig>) -> ReplicaStatus {
         leading: role == ServerRole::Leader && own_term_applied && acknowledged,
         members: membership.nodes().map(|(_, member)| member.clone()).collect(),
         voters: membership.voter_ids().filter_map(|id| membership.get_node(&id).cloned()).collect(),
+        members_at: metrics.membership_config.log_id().as_ref().map(raft::LogId::index),
         last_log: metrics.last_log_index,
         committed: index(&metrics.local_committed),
         applied: index(&metrics.last_applied),

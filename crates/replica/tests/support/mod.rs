@@ -150,6 +150,7 @@ impl Master {
             peer_address: format!("{}:1", self.name),
             api_address: format!("{}:2", self.name),
             disk_id: self.replica.disk_id(),
+            replaces: None,
         }
     }
 

@@ -124,6 +124,7 @@ impl Seat {
             peer_address: format!("{}:{PEER_PORT}", self.name),
             api_address: format!("{}:1", self.name),
             disk_id,
+            replaces: None,
         })
     }
 
