@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use openraft::storage::IOFlushed;
+use paceline_types::plant::{Plant, is_planted};
 use tokio::sync::mpsc;
 
 use super::frame::{self, Chain};
@@ -16,7 +17,6 @@ use super::mark::{Mark, MarkFile, SYNC_AFTER_BYTES};
 use super::{Shared, meta};
 use crate::disk::{Batch, Disk, DiskError, Space};
 use crate::fatal::FatalHandler;
-use crate::plant::{Plant, is_planted};
 use crate::raft::{LogId, TypeConfig, Vote};
 use crate::worker::Owner;
 
@@ -158,12 +158,16 @@ impl LogWriter {
             self.disk.write(batch)?;
         }
         // The commit index alone needs no sync: it is a hint that saves a wait after a restart.
-        if group.iter().any(Request::needs_sync) {
+        let needs_sync = group.iter().any(Request::needs_sync);
+        if needs_sync && !is_planted(Plant::AcknowledgeThenSync) {
             self.disk.sync()?;
         }
         self.raise_mark(&group)?;
         for request in group {
             self.acknowledge(request)?;
+        }
+        if needs_sync && is_planted(Plant::AcknowledgeThenSync) {
+            self.disk.sync()?;
         }
         Ok(())
     }
@@ -247,7 +251,8 @@ fn encode_group(group: &[Request]) -> Batch {
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(u64::MAX));
             }
             Request::Purge { from_index, upto, chain, resets_log } => {
-                let until = if *resets_log { u64::MAX } else { upto.index() + 1 };
+                let resets_log = *resets_log && !is_planted(Plant::TailKeptBehindSnapshot);
+                let until = if resets_log { u64::MAX } else { upto.index() + 1 };
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(until));
                 batch.put(Space::Meta, meta::PURGED, meta::seal_purged(upto, *chain));
             }
