@@ -32,7 +32,7 @@ usage: cargo xtask COMMAND
                   (--without-simulation: not the seeds)
   ci              test, and before it formatting and clippy
   sim             run seeds of the simulation on all cores:
-                  sim [cell|consensus] --seeds N [--first-seed S] [--resume] | --budget 15m | --seed X
+                  sim [cell|consensus|graphs] --seeds N [--first-seed S] [--resume] | --budget 15m | --seed X
                   sim coverage --seeds N: how many seeds reach each point
                   sim mutants: how many seeds catch each planted bug
                   sim report [--write]: what the ledger of these sources says
