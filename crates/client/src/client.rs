@@ -3,11 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use paceline_api::{MEMBERS_HEADER, v1};
+use paceline_api::{CallId, MEMBERS_HEADER, v1};
 use paceline_identity::{Connector, Credentials, TlsConnector};
 use paceline_types::Revision;
+use paceline_types::plant::{Plant, is_planted};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -246,7 +248,17 @@ impl Client {
         let issued = timeout(within, self.core.ids.issue()).await.map_err(|_| self.no_room())?;
         request.stamp(issued.id.into());
         let left = within.saturating_sub(began.elapsed());
-        let answer = self.caller(Kind::Mutation, left).run(|channel| call(channel, request.clone())).await?;
+        let tries = AtomicU64::new(0);
+        let attempt = |channel| {
+            let mut request = request.clone();
+            if is_planted(Plant::RetryUnderNewId) {
+                // ORDERING: Relaxed, tries follow one another.
+                let sequence = issued.id.sequence + (tries.fetch_add(1, Ordering::Relaxed) << 32);
+                request.stamp(CallId { sequence, ..issued.id }.into());
+            }
+            call(channel, request)
+        };
+        let answer = self.caller(Kind::Mutation, left).run(attempt).await?;
         self.notice_masters(&answer);
         let answer = answer.into_inner();
         self.saw(answer.revision());

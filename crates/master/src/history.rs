@@ -20,6 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use paceline_cell::{Cell, RetiredJob};
 use paceline_replica::{Execution, FatalHandler, History, HistoryRow, Keep};
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{JobUid, Revision};
 
 use queue::Queue;
@@ -51,7 +52,8 @@ impl Retirement {
     }
 
     fn keep(&self) -> Keep {
-        let clock_from_ms = self.clock_ms.saturating_sub(self.policy.age_ms);
+        let age_ms = if is_planted(Plant::HistoryTrimmedEarly) { 0 } else { self.policy.age_ms };
+        let clock_from_ms = self.clock_ms.saturating_sub(age_ms);
         Keep { rows: self.policy.jobs, clock_from_ms, ..Keep::ALL }
     }
 

@@ -22,10 +22,6 @@ mod log;
 mod machine;
 mod member;
 mod peer;
-#[cfg(feature = "testing")]
-pub mod plant;
-#[cfg(not(feature = "testing"))]
-mod plant;
 mod raft;
 mod replica;
 mod snapshot;

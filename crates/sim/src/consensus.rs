@@ -11,18 +11,24 @@
 //!        └─► checks: after every tick and as each entry is applied; at the end all must agree
 //! ```
 
+mod calls;
 mod checks;
+mod connections;
+mod ending;
 mod faults;
+mod graphs;
 mod host;
 mod ledger;
-mod links;
+mod lives;
 mod machine;
 mod membership;
 mod plan;
 mod world;
 
-pub use plan::{Plan, Switch};
+pub use graphs::{Graph, MASTERS, run as run_graph};
+pub use plan::Plan;
 
+use crate::plants::Switch;
 use crate::trace::Trace;
 
 /// Runs one seed, with a bug planted if one is given. What is wrong stands in the trace.

@@ -113,6 +113,21 @@ impl SimDisk {
         self.device.lock().errors
     }
 
+    /// How often the end of the log was given up for others.
+    pub fn truncations(&self) -> u64 {
+        self.device.lock().truncations
+    }
+
+    /// Whether it has no room since somebody filled it.
+    pub fn is_full(&self) -> bool {
+        self.device.lock().faults.capacity_bytes.is_some()
+    }
+
+    /// Whether a file in this folder has such an end of its name.
+    pub fn has_file(&self, folder: Folder, ending: &str) -> bool {
+        self.device.lock().names.list(folder).iter().any(|name| name.ends_with(ending))
+    }
+
     /// Ends the life of the process: its handles are refused from now on. A cut that happened before decides the kind.
     pub fn crash(&self, kind: CrashKind) -> Loss {
         self.device.lock().crash(kind)

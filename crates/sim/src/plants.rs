@@ -1,38 +1,74 @@
 //! Which planted bugs each simulation must catch, and how one is planted before a run.
 //!
-//! The bugs themselves stand where they are planted. `cargo xtask sim mutants` counts the seeds that each takes.
+//! The bugs in code that production runs stand where they are planted, and in one table in `types`. `cargo xtask sim
+//! mutants` counts the seeds that each takes.
 
-use paceline_replica::plant;
+use paceline_types::plant::{CaughtBy, Plant, plant};
 
-use crate::consensus::Switch;
 use crate::plan::Plan;
 use crate::points::Simulation;
+
+/// One bug to plant, in the simulation or in the code under test, to see that it is caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// A bug in code that production runs.
+    Code(Plant),
+    /// Syncs of the disk succeed and save nothing.
+    LyingSync,
+}
+
+impl Switch {
+    /// Its name on a command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Code(bug) => bug.name(),
+            Self::LyingSync => "lying-sync",
+        }
+    }
+}
+
+/// Every bug.
+fn all() -> impl Iterator<Item = Switch> {
+    Plant::ALL.into_iter().map(Switch::Code).chain([Switch::LyingSync])
+}
 
 /// The bugs that a simulation must catch.
 #[must_use]
 pub fn of(simulation: Simulation) -> Vec<Switch> {
+    all().filter(|bug| is_caught(*bug, simulation)).collect()
+}
+
+fn is_caught(bug: Switch, simulation: Simulation) -> bool {
+    let caught_by = match bug {
+        Switch::Code(bug) => bug.caught_by(),
+        Switch::LyingSync => CaughtBy::Both,
+    };
     match simulation {
-        // A power cut takes nothing from the disks of a whole cell but where they lie, so it shows none of the replica's.
-        Simulation::Cell => vec![Switch::LyingSync],
-        Simulation::Consensus => Switch::all(),
+        Simulation::Cell => matches!(caught_by, CaughtBy::Cell | CaughtBy::Both),
+        Simulation::Consensus => matches!(caught_by, CaughtBy::Consensus | CaughtBy::Both),
+        Simulation::Graphs => caught_by == CaughtBy::Graphs,
     }
 }
 
-/// The bug of this name, if it can be planted: more of them than must be caught, so that one can be tried.
+/// The bug of this name, whether or not the simulation must catch it: any can be tried.
 #[must_use]
-pub fn named(simulation: Simulation, name: &str) -> Option<Switch> {
-    let bug = Switch::all().into_iter().find(|bug| bug.name() == name)?;
-    // Whole cells have no seam for answering reads; the switch would do nothing.
-    (simulation == Simulation::Consensus || bug != Switch::LocalRead).then_some(bug)
+pub fn named(name: &str) -> Option<Switch> {
+    all().find(|bug| bug.name() == name)
+}
+
+/// Plants a bug, or none, in the code that this process is about to run.
+pub fn plant_in_code(bug: Option<Switch>) {
+    plant(match bug {
+        Some(Switch::Code(bug)) => Some(bug),
+        Some(Switch::LyingSync) | None => None,
+    });
 }
 
 /// Plants a bug in the cell that is about to run; consensus alone plants its own.
 pub fn plant_in_cell(bug: Option<Switch>, plan: &mut Plan) {
-    match bug {
-        Some(Switch::Replica(bug)) => plant::plant(Some(bug)),
-        Some(Switch::LyingSync) => plan.shape.lying_disks = true,
-        Some(Switch::LocalRead) | None => {}
-    }
+    plant_in_code(bug);
+    plan.shape.lying_disks |= bug == Some(Switch::LyingSync);
 }
 
 #[cfg(test)]
@@ -40,15 +76,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bug_is_found_by_its_name_where_it_applies() {
-        assert_eq!(named(Simulation::Cell, "lying-sync"), Some(Switch::LyingSync));
-        assert_eq!(named(Simulation::Cell, "local-read"), None);
-        assert_eq!(named(Simulation::Consensus, "local-read"), Some(Switch::LocalRead));
-        for simulation in Simulation::ALL {
-            assert!(of(simulation).into_iter().all(|bug| named(simulation, bug.name()) == Some(bug)));
-            let names: Vec<_> = of(simulation).into_iter().map(Switch::name).collect();
-            let once: std::collections::BTreeSet<_> = names.iter().collect();
-            assert_eq!(once.len(), names.len(), "{names:?}");
+    fn a_bug_is_found_by_its_name_and_some_simulation_or_power_cut_must_catch_it() {
+        let names: std::collections::BTreeSet<_> = all().map(Switch::name).collect();
+        assert_eq!(names.len(), all().count());
+        for bug in all() {
+            assert_eq!(named(bug.name()), Some(bug));
+            let by_power_cuts = matches!(bug, Switch::Code(code) if code.caught_by() == CaughtBy::PowerCuts);
+            let caught = Simulation::ALL.into_iter().any(|simulation| is_caught(bug, simulation));
+            assert!(caught || by_power_cuts, "{}", bug.name());
         }
+        assert_eq!(named("no-such-bug"), None);
     }
 }

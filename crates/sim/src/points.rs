@@ -12,11 +12,13 @@ pub enum Simulation {
     Cell,
     /// Consensus alone.
     Consensus,
+    /// Consensus alone on every graph of links between five masters.
+    Graphs,
 }
 
 impl Simulation {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Cell, Self::Consensus];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cell, Self::Consensus, Self::Graphs];
 
     /// Its word on the command line.
     #[must_use]
@@ -24,6 +26,7 @@ impl Simulation {
         match self {
             Self::Cell => "cell",
             Self::Consensus => "consensus",
+            Self::Graphs => "graphs",
         }
     }
 
@@ -33,6 +36,7 @@ impl Simulation {
         match self {
             Self::Cell => CELL,
             Self::Consensus => CONSENSUS,
+            Self::Graphs => GRAPHS,
         }
     }
 }
@@ -54,11 +58,34 @@ pub const CELL: &[&str] = &[
 /// What must have happened in some seed of consensus alone.
 pub const CONSENSUS: &[&str] = &[
     "a crash lost unsynced bytes",
+    "a crash took entries of the log",
     "a damaged disk was refused",
+    "a disk that went back in time was refused",
+    "a follower crashed while it took a snapshot",
+    "a follower was filled by a snapshot",
+    "a full disk ended a master",
+    "a log was truncated",
     "a master joined",
     "a master left",
     "a partition left a bridge",
+    "a recovery was cut",
+    "a sync or write failed",
+    "all masters lost their power",
     "leadership was handed over",
+    "leadership was handed over while the network was cut",
+    "masters were cut off from one side only",
+    "the leader crashed while a follower took a snapshot",
+    "the leader was removed",
+    "the masters changed while the network was cut",
+];
+
+/// What must have happened on some graph.
+pub const GRAPHS: &[&str] = &[
+    "a log was truncated",
+    "another master took over",
+    "leadership was handed over",
+    "nobody could commit",
+    "the leader stayed",
 ];
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod attempt;
 mod ids;
 mod indices;
+pub mod plant;
 mod reason;
 mod resources;
 mod revision;

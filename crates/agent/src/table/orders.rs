@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use paceline_link::message::{Desired, OrderRun, OrderSet, Orders};
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{Attempt, AttemptId, FenceToken, IndexSet, JobUid, Reason, Revision};
 
 use super::record::{End, Phase, Record};
@@ -28,7 +29,7 @@ impl AgentTable {
     /// Orders came. They may say what was said before; they are dropped if their token is below the highest.
     pub fn on_orders(&mut self, orders: &Orders) -> Decision {
         let mut decision = Decision::default();
-        if orders.token < self.fence {
+        if orders.token < self.fence && !is_planted(Plant::OldOrdersFollowed) {
             decision.stale_below = Some(self.fence);
             return decision;
         }
@@ -179,10 +180,12 @@ impl AgentTable {
         }
         let Some(full) = self.full_set.take() else { return };
         self.seen_whole = true;
+        let covered = |record: &Record| {
+            record.is_covered_by(full.token.generation, full.token.revision)
+                || is_planted(Plant::OldOrdersFollowed)
+        };
         let absent = |attempt: AttemptId, record: &Record| {
-            !record.is_ended()
-                && record.is_covered_by(full.token.generation, full.token.revision)
-                && !full.names(attempt)
+            !record.is_ended() && covered(record) && !full.names(attempt)
         };
         let absent: Vec<_> = self
             .records

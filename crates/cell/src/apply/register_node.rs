@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use paceline_rules::{Labels, Violation, validate_labels};
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{AgentInstance, BootId, NodeEpoch, NodeId, NodeName, Reason, Resources, TaskState};
 
 use super::{Outcome, Work};
@@ -101,7 +102,8 @@ impl Work<'_> {
         // The agent that was there before the node was given up changes nothing by coming back: the place stays free.
         let same = node.instance == registration.instance && node.boot == registration.boot;
         let taken_over = node.replaceable && !same;
-        let rebooted = node.boot != registration.boot && !node.replaceable;
+        let other_boot = node.boot != registration.boot || is_planted(Plant::EpochRaisedOnReconnect);
+        let rebooted = other_boot && !node.replaceable;
         let returns = rebooted || taken_over || node.lost;
         let mut epoch = node.epoch;
         // Whoever takes a node over finds it at a new epoch and empty; should anything be on it all the same, it ends.

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{ExitStatus, NodeEpoch, NodeId, Reason, TaskState};
 
 use super::Work;
@@ -57,8 +58,10 @@ impl Work<'_> {
         };
         let max_attempts = job.spec.max_attempts;
         let ours = |row: &Row| {
-            row.attempt == run.attempt.0 && (row.node == node.0 || row.state == TaskState::Pending)
+            let same = row.attempt == run.attempt.0 || is_planted(Plant::StaleAttemptAccepted);
+            same && (row.node == node.0 || row.state == TaskState::Pending)
         };
+        let again = |row: &Row| row.state == TaskState::Pending && is_planted(Plant::ReportAppliedTwice);
         let known: u64 = run
             .tasks
             .ranges()
@@ -69,7 +72,7 @@ impl Work<'_> {
             .map(|(range, _)| range.count())
             .sum();
         let applied = self.change_tasks(run.job, &run.tasks, |row| {
-            if ours(&row) && row.state.is_on_node() {
+            if ours(&row) && (row.state.is_on_node() || again(&row)) {
                 observed(row, run.observed, max_attempts)
             } else {
                 None

@@ -15,6 +15,7 @@ use crate::codec::proto::SnapshotEnd;
 use crate::codec::proto::SnapshotRecord;
 use crate::codec::proto::snapshot_record::Record;
 use crate::requests::ClientKey;
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{JobUid, NodeId, ShardId};
 
 impl Cell {
@@ -141,6 +142,7 @@ impl Iterator for Records {
                     }
                     None => (None, Place::Clients(None)),
                 },
+                Place::Clients(_) if is_planted(Plant::RequestsNotInSnapshot) => (None, Place::End),
                 Place::Clients(last) => match after(cell.requests.clients(), last.as_ref()) {
                     Some((key, client)) => (
                         Some(Record::Client(codec::client_record(key, client))),

@@ -3,6 +3,7 @@
 //! A second data folder, or the same one under a second kernel, never displaces a session that is alive. Nobody is up
 //! before the cell has the node as its session says.
 
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{BootId, LinkSession, NodeName};
 
 use super::Hub;
@@ -265,4 +266,5 @@ fn says_the_same(record: &NodeRecord, hello: &Hello) -> bool {
         && record.capacity == hello.capacity
         && record.labels == hello.labels
         && record.capabilities == hello.capabilities
+        && !is_planted(Plant::EpochRaisedOnReconnect)
 }

@@ -15,6 +15,7 @@
 
 use std::collections::BTreeSet;
 
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{NodeName, ShardName};
 
 use super::Hub;
@@ -135,6 +136,9 @@ impl Hub {
     }
 
     fn begin_round(&mut self, now_ms: u64) {
+        if is_planted(Plant::NoReportRound) {
+            return;
+        }
         self.loss.round_until_ms = Some(now_ms.saturating_add(2 * self.config.silence_ms));
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{AttemptId, IndexSet, LinkSession, NodeId, NodeName, TaskIndex};
 
 use super::Hub;
@@ -36,6 +37,12 @@ struct Flight {
     outstanding: usize,
     /// It ended the agent's table.
     completes: bool,
+}
+
+impl Flight {
+    fn is_over(&mut self) -> bool {
+        self.outstanding == 0 || is_planted(Plant::ReportAcknowledgedEarly)
+    }
 }
 
 /// What moved when the front of the flight was applied.
@@ -86,7 +93,7 @@ impl Reports {
 
     fn settle(&mut self) -> Settled {
         let mut settled = Settled::default();
-        while let Some(front) = self.flight.pop_front_if(|front| front.outstanding == 0) {
+        while let Some(front) = self.flight.pop_front_if(Flight::is_over) {
             self.acknowledged = self.acknowledged.max(front.sequence);
             settled.acknowledged = Some(self.acknowledged);
             settled.complete |= front.completes;
@@ -253,6 +260,6 @@ fn changes(known: Known, observed: Observed) -> bool {
     match known {
         Known::Assigned | Known::Newer => true,
         Known::Running | Known::Stopping => matches!(observed, Observed::Ended { .. }),
-        Known::Settled => false,
+        Known::Settled => is_planted(Plant::StaleAttemptAccepted) || is_planted(Plant::ReportAppliedTwice),
     }
 }

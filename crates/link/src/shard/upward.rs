@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use paceline_types::plant::{Plant, is_planted};
 use paceline_types::{LinkSession, NodeName};
 
 use super::ShardLogic;
 use super::event::{LeaderEnd, ShardAction};
 use crate::hub::LinkId;
-use crate::message::ShardMessage;
+use crate::message::{AgentOrder, ShardMessage};
 use crate::weight::{BATCH_BYTES_MAX, hello_bytes};
 
 /// A `NodeGone` on the wire, about.
@@ -183,6 +184,7 @@ impl ShardLogic {
     /// One batch: ended sessions first, then nodes in turn; `Alive` when there is nothing.
     fn batch(&mut self) -> Vec<ShardMessage> {
         let mut messages = Vec::new();
+        let mut minted = Vec::new();
         let mut bytes = 0;
         let Some(leader) = self.upward.leader.as_mut() else { return messages };
         while bytes < BATCH_BYTES_MAX {
@@ -203,6 +205,9 @@ impl ShardLogic {
             {
                 session.forwarded = piece.report.sequence;
                 bytes += piece.bytes + REPORT_ENVELOPE_BYTES;
+                if is_planted(Plant::WatermarkMintedByShard) {
+                    minted.push((node.clone(), session.forwarded));
+                }
                 let (session, report) = (session.hello.session, piece.report);
                 messages.push(ShardMessage::NodeReport { node: node.clone(), session, report });
             }
@@ -212,6 +217,12 @@ impl ShardLogic {
         }
         if messages.is_empty() {
             messages.push(ShardMessage::Alive);
+        }
+        for (node, sequence) in minted {
+            let Some(connection) = self.agents.connection(&node) else { continue };
+            self.agents.acknowledged(&node, sequence);
+            let order = AgentOrder::Acknowledge { sequence };
+            self.actions.push(ShardAction::ToAgent { connection, order });
         }
         messages
     }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::mark::{Mark, MarkFile};
 use crate::disk::{Disk, DiskError};
 use crate::fatal::FatalHandler;
-use crate::plant::{Plant, is_planted};
+use paceline_types::plant::{Plant, is_planted};
 use crate::raft::{LogId, Vote};
 use crate::worker::{self, Execution, Owner};
 

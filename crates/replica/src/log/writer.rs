@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use openraft::storage::IOFlushed;
+use paceline_types::plant::{Plant, is_planted};
 use tokio::sync::mpsc;
 
 use super::frame::{self, Chain};
@@ -17,7 +18,6 @@ use super::mark_keeper::MarkKeeper;
 use super::{Shared, meta};
 use crate::disk::{Batch, Disk, DiskError, Space};
 use crate::fatal::FatalHandler;
-use crate::plant::{Plant, is_planted};
 use crate::raft::{LogId, TypeConfig, Vote};
 use crate::worker::Owner;
 
@@ -258,7 +258,8 @@ impl Request {
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(u64::MAX));
             }
             Request::Purge { from_index, upto, chain, resets_log } => {
-                let until = if *resets_log { u64::MAX } else { upto.index() + 1 };
+                let resets_log = *resets_log && !is_planted(Plant::TailKeptBehindSnapshot);
+                let until = if resets_log { u64::MAX } else { upto.index() + 1 };
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(until));
                 batch.put(Space::Meta, meta::PURGED, meta::seal_purged(upto, *chain));
             }

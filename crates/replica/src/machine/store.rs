@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use paceline_types::plant::{Plant, is_planted};
 use parking_lot::Mutex;
 
 use super::FrozenState;
@@ -77,9 +78,9 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        let (snapshots, execution) = (self.snapshots.clone(), self.execution);
+        let (machine, snapshots, execution) = (self.machine.clone(), self.snapshots.clone(), self.execution);
         let frozen = Mutex::new(self.machine.freeze().await.ok());
-        SnapshotBuilder { frozen, snapshots, execution, fatal: self.fatal.clone() }
+        SnapshotBuilder { frozen, machine, snapshots, execution, fatal: self.fatal.clone() }
     }
 
     async fn install_snapshot(
@@ -109,6 +110,7 @@ fn as_openraft(file: Arc<SnapshotFile>) -> Snapshot {
 pub struct SnapshotBuilder {
     // A lock only because openraft wants the builder to be `Sync`; it is used through `&mut`.
     frozen: Mutex<Option<(SnapshotMeta, Box<dyn FrozenState>)>>,
+    machine: MachineHandle,
     snapshots: Arc<SnapshotFolder>,
     execution: Execution,
     fatal: FatalHandler,
@@ -119,7 +121,10 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let frozen = self.frozen.get_mut().take();
-        let (meta, state) = frozen.ok_or_else(|| io::Error::other("the state machine has stopped"))?;
+        let (meta, mut state) = frozen.ok_or_else(|| io::Error::other("the state machine has stopped"))?;
+        if is_planted(Plant::AppliedReadEarly) {
+            state = self.machine.freeze().await?.1;
+        }
         let snapshots = self.snapshots.clone();
         let built = with_folder(self.execution, &self.fatal, move || snapshots.build(meta, state)).await?;
         Ok(as_openraft(built))

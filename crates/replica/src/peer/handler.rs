@@ -8,13 +8,14 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, TransferLeaderError, TransferLeaderRequest, VoteRequest,
 };
+use paceline_types::plant::{Plant, is_planted};
 use parking_lot::Mutex;
 
 use super::Me;
 use super::check::{Caller, Refusal, check};
 use crate::fatal::FatalHandler;
 use crate::member::{DiskId, Member};
-use crate::raft::{LogId, Raft, Snapshot, TypeConfig};
+use crate::raft::{self, LogId, Raft, Snapshot, TypeConfig};
 use crate::replica::{Dismissal, Hearing, removed_at};
 use crate::snapshot::{Incoming, SnapshotError, SnapshotFolder, TransferError};
 use crate::wire::{self, Malformed, proto};
@@ -156,7 +157,10 @@ impl PeerHandler {
         self.check(request.addressing.as_ref(), caller)?;
         self.refuse_removed(request.addressing.as_ref()).await?;
         let pre_vote = request.pre_vote;
-        let request = vote_from(request)?;
+        let mut request = vote_from(request)?;
+        if is_planted(Plant::VoteForShorterLog) {
+            request.last_log_id = Some(raft::log_id(u64::MAX, u64::MAX));
+        }
         let response =
             if pre_vote { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
         Ok(vote_response(&response.map_err(stopped)?))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use openraft::entry::RaftEntry;
 use openraft::{Config, SnapshotPolicy};
 use paceline_identity::Connector;
+use paceline_types::plant::{Plant, is_planted};
 
 use super::errors::OpenError;
 use super::handover::Handover;
@@ -18,7 +19,6 @@ use crate::history::{History, HistorySource};
 use crate::log::{DiskOwner, LogOptions, LogStore, LogView};
 use crate::machine::{MachineHandle, MachineStore, StateMachine};
 use crate::peer::{GrpcTransport, Me, NetworkFactory, PeerHandler, PeerTransport};
-use crate::plant::{Plant, is_planted};
 use crate::raft::Raft;
 use crate::snapshot::SnapshotFolder;
 
@@ -184,7 +184,7 @@ fn raft_config(config: &ReplicaConfig) -> Result<Config, OpenError> {
         // A node that rejoins or cannot win does not disturb a healthy leader.
         enable_pre_vote: Some(true),
         // Without it a bridge partition can keep a leader that cannot commit and silence those who could (openraft 2080).
-        quorum_loss_probe_interval: Some(2 * election_max_ms),
+        quorum_loss_probe_interval: (!is_planted(Plant::QuorumLossUnseen)).then_some(2 * election_max_ms),
         ..Config::default()
     };
     raft.validate().map_err(|e| OpenError::Config(e.to_string()))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use paceline_types::plant::{Plant, is_planted};
 use parking_lot::Mutex;
 
 use super::format::{ChunkWriter, SnapshotFile, write_header};
@@ -9,7 +10,6 @@ use super::{SnapshotError, name};
 use crate::disk::{Disk, DiskError, DiskFile, Folder};
 use crate::history::{History, Keep};
 use crate::machine::FrozenState;
-use crate::plant::{Plant, is_planted};
 use crate::raft::{LogId, SnapshotMeta};
 
 /// A snapshot is copied between folders in pieces of this size.
@@ -90,7 +90,9 @@ impl SnapshotFolder {
         // All that retired up to here is durable once it is settled; from then on the watermark may say so. It comes before
         // the rename: the log is purged only behind a snapshot that is current, so never beyond the watermark.
         state.settle()?;
-        self.history.put(&[], index_of(&meta), &Keep::ALL)?;
+        if !is_planted(Plant::HistoryNotRaised) {
+            self.history.put(&[], index_of(&meta), &Keep::ALL)?;
+        }
         self.publish(&temporary, meta.last_log_id)?;
         self.remove_superseded()?;
         self.current().ok_or_else(|| SnapshotError::Refused("it disappeared while it was published".into()))
@@ -164,6 +166,12 @@ impl SnapshotFolder {
 
     fn publish(&self, temporary: &str, last: Option<LogId>) -> Result<(), SnapshotError> {
         let complete = name::complete(last);
+        if is_planted(Plant::SnapshotRemovedFirst) {
+            for earlier in self.disk.list(Folder::Snapshots)?.iter().filter(|name| name::is_complete(name)) {
+                self.disk.remove(Folder::Snapshots, earlier)?;
+            }
+            self.sync_names()?;
+        }
         self.disk.rename(Folder::Snapshots, temporary, &complete)?;
         self.sync_names()?;
         let published = self.open_file(&complete)?;

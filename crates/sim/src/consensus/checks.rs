@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use paceline_replica::ServerRole;
+use paceline_replica::{ReplicaStatus, ServerRole};
 
 use super::host::{Seat, Stage};
 use crate::trace::Trace;
@@ -19,6 +19,10 @@ struct Memory {
     committed: Option<u64>,
     /// Of this life.
     applied: Option<u64>,
+    /// Of this life.
+    last_log: Option<u64>,
+    /// Of the life before.
+    last_log_before: Option<u64>,
     /// A change of the disk failed in this life.
     failed: bool,
 }
@@ -41,6 +45,19 @@ pub struct Known {
     pub errors_before: u64,
 }
 
+/// What happens to a log, as its owner tells.
+fn note_points(trace: &Trace, memory: &Memory, status: &ReplicaStatus) {
+    let first_look = memory.last_log.is_none();
+    if first_look && status.last_log.is_some() && status.last_log < memory.last_log_before {
+        trace.sometimes("a crash took entries of the log");
+    }
+    // One that was built here covers nothing that was not applied before, and nothing is purged as it becomes current.
+    let filled = status.snapshot > memory.snapshot.max(memory.applied) && status.purged >= status.snapshot;
+    if filled && memory.life > 0 && status.snapshot.is_some() {
+        trace.sometimes("a follower was filled by a snapshot");
+    }
+}
+
 impl Checks {
     /// Nothing seen yet.
     pub fn new(trace: Trace) -> Self {
@@ -52,8 +69,9 @@ impl Checks {
         let life = seat.life.lock();
         let memory = self.memories.entry(seat.name.clone()).or_default();
         if memory.life != known.life {
-            let fresh = Memory { life: known.life, ..Memory::default() };
-            *memory = Memory { term: memory.term, snapshot: memory.snapshot, ..fresh };
+            let Memory { term, snapshot, last_log, .. } = *memory;
+            *memory =
+                Memory { life: known.life, term, snapshot, last_log_before: last_log, ..Memory::default() };
         }
         if let Stage::Refused(reason) = &life.stage
             && !known.damaged
@@ -80,12 +98,14 @@ impl Checks {
             let what = format_args!("{} from {:?} to {:?}", seat.name, memory.snapshot, status.snapshot);
             self.trace.violation("snapshots-stay", what);
         }
+        note_points(&self.trace, memory, &status);
         memory.snapshot = memory.snapshot.max(status.snapshot);
         if status.committed < memory.committed || status.applied < memory.applied {
             let what = format_args!("{} went back from {memory:?} to {status:?}", seat.name);
             self.trace.violation("commits-stay", what);
         }
         (memory.committed, memory.applied) = (status.committed, status.applied);
+        memory.last_log = status.last_log;
         if status.role == ServerRole::Leader && life.power.is_on() {
             let leader = self.leaders.entry(status.term).or_insert_with(|| seat.name.clone());
             if *leader != seat.name {

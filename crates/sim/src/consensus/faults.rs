@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::host::Command;
+use super::machine::REGISTERS;
 use super::world::World;
 use crate::disk::{CrashKind, Damage, Faults, Operation};
 
@@ -119,9 +120,55 @@ impl World {
         self.trace.event(&name, "its disk is full");
     }
 
+    /// The leader is alone just long enough for another one to be elected, with entries that nobody else has: it has to
+    /// give them up as it comes back, and what it writes then decides whether they stay away.
+    fn depose(&mut self) {
+        let Some(leader) = self.leading() else { return };
+        for call in 0..self.draw("depose").between(5, 40) {
+            self.make_call(&leader, (call % u64::from(REGISTERS)) as u8, false, 8);
+        }
+        let names = self.hosts.values().filter(|host| !host.gone).map(|host| host.seat.name.clone());
+        let pairs: Vec<_> = names.filter(|name| *name != leader).map(|name| (leader.clone(), name)).collect();
+        for (one, other) in &pairs {
+            self.sim.partition(one.as_str(), other.as_str());
+        }
+        let shortest = self.plan.timings.election_max_ms;
+        let until = self.tick + self.draw("depose").between(shortest, 2 * shortest);
+        self.trace.event(&leader, "is cut off with entries that nobody else has");
+        self.cut = Some(Cut { how: How::Drop, pairs, until });
+        self.deposed = Some(leader);
+    }
+
+    /// One that was deposed is back, and is often struck as it gives up the end of its log.
+    fn strike_deposed(&mut self) {
+        let Some(name) = self.deposed.take() else { return };
+        let permille = self.plan.rates.at_truncation_permille;
+        if self.healing || permille == 0 || !self.draw("truncated").chance(permille) {
+            return;
+        }
+        let draw = self.draw("truncated");
+        let (operations, kind) =
+            (draw.between(1, 16), draw.one_of(&[CrashKind::PowerCut, CrashKind::PowerCut, CrashKind::Kill]));
+        self.hosts[&name].seat.disk.cut_after(operations, kind);
+        self.trace.event(&name, format_args!("deposed: {kind:?} in {operations} operations"));
+        self.trace.sometimes("a deposed leader was struck as it came back");
+    }
+
+    /// The power goes, or the process dies, while it reads its disk back and mends what a crash left.
+    pub(super) fn strike_recovery(&mut self, name: &str) {
+        let permille = self.plan.rates.at_recovery_permille;
+        if self.healing || permille == 0 || !self.draw("recovery").chance(permille) {
+            return;
+        }
+        let draw = self.draw("recovery");
+        let (operations, kind) = (draw.between(1, 6), draw.one_of(&[CrashKind::PowerCut, CrashKind::Kill]));
+        self.hosts[name].seat.disk.cut_after(operations, kind);
+        self.trace.event(name, format_args!("recovering: {kind:?} in {operations} operations"));
+    }
+
     /// At most one damaged disk at a time: Raft survives a minority.
     fn damage_one(&mut self) {
-        if self.hosts.values().any(|host| host.damaged && !host.gone) {
+        if self.hosts.values().any(|host| host.was_damaged && !host.gone) {
             return;
         }
         let Some(name) = self.someone("damage") else { return };
@@ -142,7 +189,8 @@ impl World {
         if let Some(done) = disk.damage(&target, &damage) {
             self.trace.event(&name, done);
             self.trace.count("damaged", 1);
-            self.hosts.get_mut(&name).expect("it was just up").damaged = true;
+            let host = self.hosts.get_mut(&name).expect("it was just up");
+            (host.damaged, host.was_damaged) = (true, true);
         }
     }
 
@@ -154,13 +202,16 @@ impl World {
             self.speed_up();
         }
         let rates = self.plan.rates.clone();
+        if self.cut.is_none() && self.happens("depose", rates.depose) {
+            self.depose();
+        }
         if self.cut.is_none() && self.happens("partition", rates.partition) {
             self.cut_network();
         }
         if self.happens("reset", rates.reset)
             && let (Some(one), Some(other)) = (self.someone("reset"), self.someone("reset"))
         {
-            let broken = self.links.reset(&one, &other);
+            let broken = self.connections.reset(&one, &other);
             self.trace.count("resets", broken as u64);
         }
         if self.slow_until.is_none()
@@ -218,6 +269,9 @@ impl World {
         if bridge.is_some() {
             self.trace.sometimes("a partition left a bridge");
         }
+        if how == How::DropOneWay {
+            self.trace.sometimes("masters were cut off from one side only");
+        }
         self.cut = Some(Cut { how, pairs, until });
     }
 
@@ -232,9 +286,10 @@ impl World {
                 How::DropOneWay => self.sim.repair_oneway(one.as_str(), other.as_str()),
             }
             if cut.how != How::Hold {
-                self.links.reset(one, other);
+                self.connections.reset(one, other);
             }
         }
         self.trace.event("net", "whole again");
+        self.strike_deposed();
     }
 }

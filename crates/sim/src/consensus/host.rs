@@ -10,10 +10,10 @@ use paceline_replica::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
+use super::connections::{BreakableConnector, Connections};
 use super::ledger::{CallId, Ledger, ReadAnswer};
-use super::links::{BreakableConnector, Links};
 use super::machine::{self, Published, Registers};
-use super::plan::{Plan, Switch};
+use super::plan::Plan;
 use crate::disk::SimDisk;
 use crate::net::{Party, Plane, SimConnector, SimListener};
 use crate::power::Power;
@@ -58,6 +58,8 @@ pub enum Changed {
     Added(Result<(), String>),
     /// A master was removed.
     Removed(Result<(), String>),
+    /// Another master leads, as was asked.
+    HandedOver,
 }
 
 /// How a life stands.
@@ -103,7 +105,7 @@ pub struct Seat {
     /// What clients were told.
     pub ledger: Ledger,
     /// The connections.
-    pub links: Links,
+    pub connections: Connections,
     /// What happened.
     pub trace: Trace,
     /// The present life.
@@ -160,7 +162,7 @@ impl Seat {
         let listener = SimListener::bind(PEER_PORT, party.clone(), Plane::Peers).await?;
         let connector = BreakableConnector {
             from: self.name.clone(),
-            links: self.links.clone(),
+            connections: self.connections.clone(),
             inner: SimConnector::new(party, Plane::Peers),
         };
         let (disk, history) = (Arc::new(self.disk.reopen()), Arc::new(self.history.clone()));
@@ -207,6 +209,7 @@ impl Seat {
                 let moved = replica.transfer_leadership(to).await;
                 if moved.is_ok() {
                     self.trace.sometimes("leadership was handed over");
+                    self.changed(Changed::HandedOver);
                 }
                 self.say("handover", moved);
             }
@@ -252,11 +255,7 @@ impl Seat {
     }
 
     async fn read(&self, call: CallId, register: u8, replica: &Replica, published: &Published) {
-        let revision = match self.plan.switch {
-            Some(Switch::LocalRead) => Ok(published.lock().applied),
-            _ => replica.read_index().await,
-        };
-        let Ok(read_revision) = revision else { return };
+        let Ok(read_revision) = replica.read_index().await else { return };
         let status = replica.status();
         let answer = {
             let state = published.lock();

@@ -44,6 +44,8 @@ struct Call {
 struct Book {
     calls: BTreeMap<CallId, Call>,
     applied: BTreeMap<u64, Applied>,
+    /// How many writes each host acknowledged.
+    acknowledged_by: BTreeMap<String, u64>,
     /// Where each write was applied.
     places: BTreeMap<CallId, u64>,
     floor: u64,
@@ -113,6 +115,7 @@ impl Ledger {
     pub fn acknowledged(&self, call: CallId, host: &str, revision: u64) {
         let mut book = self.book.lock();
         book.floor = book.floor.max(revision);
+        *book.acknowledged_by.entry(host.to_owned()).or_default() += 1;
         let entry = book.calls.get_mut(&call).expect("an answer belongs to a call");
         entry.fate = Fate::Acknowledged { revision };
         let floor = entry.floor;
@@ -187,6 +190,11 @@ impl Ledger {
     /// The newest revision that anyone was told of.
     pub fn floor(&self) -> u64 {
         self.book.lock().floor
+    }
+
+    /// How many writes each host acknowledged.
+    pub fn acknowledged_by(&self) -> BTreeMap<String, u64> {
+        self.book.lock().acknowledged_by.clone()
     }
 
     /// Every acknowledged write with its revision.

@@ -36,6 +36,7 @@ impl World {
     pub(super) fn change_masters(&mut self) {
         let answers = std::mem::take(&mut *self.changes.lock());
         for answer in answers {
+            self.note_cut(&answer);
             self.hear(answer);
         }
         let rate = self.plan.rates.membership;
@@ -79,9 +80,27 @@ impl World {
         };
         if let (Some(command), Some(leader)) = (command, self.leading()) {
             self.trace.event(&leader, format_args!("is asked: {step:?}"));
+            if matches!(&step, Step::Remove(name) if *name == leader) {
+                self.leaving_leader = Some(leader.clone());
+            }
             self.tell(&leader, command);
         }
         self.change = Some(Change { step, asked_at: self.tick, tries });
+    }
+
+    fn note_cut(&self, answer: &Changed) {
+        if self.cut.is_none() {
+            return;
+        }
+        match answer {
+            Changed::Added(Ok(())) | Changed::Removed(Ok(())) => {
+                self.trace.sometimes("the masters changed while the network was cut");
+            }
+            Changed::HandedOver => {
+                self.trace.sometimes("leadership was handed over while the network was cut");
+            }
+            _ => {}
+        }
     }
 
     fn hear(&mut self, answer: Changed) {
@@ -98,6 +117,9 @@ impl World {
             }
             (Changed::Removed(Ok(())), Step::Remove(name)) => {
                 self.trace.sometimes("a master left");
+                if self.leaving_leader.take().as_ref() == Some(&name) {
+                    self.trace.sometimes("the leader was removed");
+                }
                 self.trace.count("left", 1);
                 self.change = None;
                 // Whoever removes it takes a while to stop it.

@@ -8,34 +8,7 @@ use std::fmt;
 use paceline_replica::Timings;
 
 use crate::draw::Draw;
-
-/// One bug to plant, in the simulation or in the code under test, to see that it is caught.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Switch {
-    /// A bug in the replica.
-    Replica(paceline_replica::plant::Plant),
-    /// Syncs of the disk succeed and save nothing.
-    LyingSync,
-    /// Reads are answered from what was applied here, without asking anyone.
-    LocalRead,
-}
-
-impl Switch {
-    /// Every bug.
-    pub fn all() -> Vec<Self> {
-        let replica = paceline_replica::plant::Plant::ALL.map(Self::Replica);
-        replica.into_iter().chain([Self::LyingSync, Self::LocalRead]).collect()
-    }
-
-    /// Its name on a command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Replica(bug) => bug.name(),
-            Self::LyingSync => "lying-sync",
-            Self::LocalRead => "local-read",
-        }
-    }
-}
+use crate::plants::Switch;
 
 /// How often something happens: so many times in a hundred thousand ticks, never where it is zero.
 pub type Rate = u64;
@@ -69,6 +42,12 @@ pub struct Rates {
     pub snapshot: Rate,
     /// A master joins or leaves.
     pub membership: Rate,
+    /// The leader is alone for a moment, with entries that nobody else has.
+    pub depose: Rate,
+    /// Of a thousand leaders that come back from that, so many are struck at one of their next operations.
+    pub at_truncation_permille: u64,
+    /// Of a thousand starts, so many are cut while the disk is read back.
+    pub at_recovery_permille: u64,
 }
 
 /// A seed, spelled out.
@@ -110,6 +89,7 @@ impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64, switch: Option<Switch>) -> Self {
         let mut draw = Draw::new(seed).part("plan");
+        let mut rarely = Draw::new(seed).part("plan of moments");
         let timings = draw.one_of(&[Timings::DEFAULT, Timings::DEFAULT, Timings::FAST, Timings::SLOW_DISK]);
         let small = draw.chance(600);
         Self {
@@ -125,8 +105,38 @@ impl Plan {
             slow_syncs_permille: draw.one_of(&[0, 0, 50, 300]),
             slow_sync_ms: draw.one_of(&[5, 20, 100, 400]),
             latency_ms: draw.one_of(&[2, 2, 5, 20]),
-            rates: rates(&mut draw),
+            rates: Rates {
+                // In no plan yet: a stream of such a leader meets an assertion of openraft that is too strict, and in
+                // a build with assertions that ends the run (docs/internals/bugs.md).
+                depose: 0,
+                at_truncation_permille: rarely.one_of(&[0, 300, 800]),
+                at_recovery_permille: rarely.one_of(&[0, 0, 150, 400]),
+                ..rates(&mut draw)
+            },
             fault_ticks: draw.between(4_000, 10_000),
+            switch,
+        }
+    }
+}
+
+impl Plan {
+    /// A plan without faults and without calls of its own.
+    pub fn quiet(seed: u64, masters: u64, switch: Option<Switch>) -> Self {
+        Self {
+            seed,
+            masters,
+            timings: Timings::DEFAULT,
+            snapshot_after_log_bytes: 64 << 20,
+            log_tail_bytes: 1 << 20,
+            memory_tail_bytes: 16 << 20,
+            payload_bytes: 64,
+            calls: 0,
+            reads_permille: 0,
+            slow_syncs_permille: 0,
+            slow_sync_ms: 0,
+            latency_ms: 2,
+            rates: Rates::default(),
+            fault_ticks: 0,
             switch,
         }
     }
@@ -152,6 +162,9 @@ fn rates(draw: &mut Draw) -> Rates {
         transfer: rate(350, 20, 150),
         snapshot: rate(350, 20, 200),
         membership: rate(450, 20, 120),
+        depose: 0,
+        at_truncation_permille: 0,
+        at_recovery_permille: 0,
     }
 }
 

@@ -1,26 +1,25 @@
 //! The world of one seed: hosts, network and disks, moved on one tick at a time.
 //!
-//! It starts, crashes and restarts hosts, makes calls, and judges the end. What strikes when is `faults`' business, who
-//! joins and leaves `membership`'s, what must hold `checks`' and the ledger's.
+//! What strikes when is `faults`' business, how hosts end and come back `lives`', what clients call `calls`', who joins
+//! and leaves `membership`'s, what must hold `checks`' and the ledger's, and how it all ends `ending`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use paceline_replica::{MemoryHistory, ServerRole};
+use paceline_replica::ServerRole;
 use parking_lot::Mutex;
 
 use super::checks::{Checks, Known};
+use super::connections::Connections;
 use super::faults::Cut;
 use super::host::{Changed, Command, Seat, Stage};
 use super::ledger::Ledger;
-use super::links::Links;
-use super::machine::REGISTERS;
 use super::membership::Change;
-use super::plan::{Plan, Rate, Switch};
+use super::plan::{Plan, Rate};
 use crate::clock;
-use crate::disk::{CrashKind, Faults, SimDisk, SlowSync};
 use crate::draw::Draw;
+use crate::plants::plant_in_code;
 use crate::trace::Trace;
 
 /// One step of virtual time: a twenty-fifth of the default heartbeat, so that order within a tick hardly matters.
@@ -29,11 +28,6 @@ pub const TICK: Duration = Duration::from_millis(2);
 const RATE_TICKS: u64 = 100_000;
 /// A cell that was just begun has a leader within ten seconds.
 const BIRTH_TICKS: u64 = 5_000;
-/// A healed cell serves and has caught up within thirty seconds: the longest deadline that anything waits for on a
-/// network that works is ten (a piece of a snapshot), and dials give up after five.
-const HEAL_TICKS: u64 = 15_000;
-/// How often the driver looks whether a healed cell serves.
-const LOOK_TICKS: u64 = 25;
 /// More than any run takes: turmoil's own limit is not ours.
 const SIMULATION_LIMIT: Duration = Duration::from_secs(3_600);
 
@@ -45,8 +39,10 @@ pub struct Host {
     pub up: bool,
     /// How often it was started.
     pub lives: u64,
-    /// Its disk was damaged at rest.
+    /// Its disk was damaged at rest, and it has not read it since.
     pub damaged: bool,
+    /// Its disk was damaged at some time.
+    pub was_damaged: bool,
     /// Changes of its disk that had failed before its present life.
     pub errors_before: u64,
     /// It refused its disk.
@@ -65,26 +61,30 @@ pub struct World {
     pub(super) plan: Arc<Plan>,
     pub(super) hosts: BTreeMap<String, Host>,
     pub(super) trace: Trace,
-    pub(super) links: Links,
+    pub(super) connections: Connections,
     pub(super) tick: u64,
     pub(super) cut: Option<Cut>,
+    /// Pairs without a link on a graph.
+    pub(super) cut_pairs: BTreeSet<(String, String)>,
+    /// The leader that is cut off for a moment.
+    pub(super) deposed: Option<String>,
+    /// Nothing strikes any more.
+    pub(super) healing: bool,
     pub(super) change: Option<Change>,
+    /// It was asked to remove itself.
+    pub(super) leaving_leader: Option<String>,
     pub(super) changes: Arc<Mutex<Vec<Changed>>>,
     pub(super) slow_until: Option<(u64, String, String)>,
-    ledger: Ledger,
-    checks: Checks,
+    pub(super) ledger: Ledger,
+    pub(super) checks: Checks,
     draws: BTreeMap<&'static str, Draw>,
-    calls: u64,
+    pub(super) calls: u64,
 }
 
 impl World {
     /// The world of a plan, with its first masters.
     pub fn new(plan: Plan, trace: Trace) -> Self {
-        let replica_bug = match plan.switch {
-            Some(Switch::Replica(bug)) => Some(bug),
-            _ => None,
-        };
-        paceline_replica::plant::plant(replica_bug);
+        plant_in_code(plan.switch);
         let sim = turmoil::Builder::new()
             .tick_duration(TICK)
             .simulation_duration(SIMULATION_LIMIT)
@@ -99,10 +99,14 @@ impl World {
             ledger: Ledger::new(trace.clone()),
             checks: Checks::new(trace.clone()),
             trace,
-            links: Links::default(),
+            connections: Connections::default(),
             tick: 0,
             cut: None,
+            cut_pairs: BTreeSet::new(),
+            deposed: None,
+            healing: false,
             change: None,
+            leaving_leader: None,
             changes: Arc::default(),
             slow_until: None,
             draws: BTreeMap::new(),
@@ -150,51 +154,7 @@ impl World {
         rate > 0 && self.draw(purpose).between(0, RATE_TICKS - 1) < rate
     }
 
-    /// A new master on an empty disk; returns its name.
-    pub fn add_host(&mut self, raft_id: u64) -> String {
-        let name = format!("m{}", self.hosts.len() + 1);
-        let disk = SimDisk::new(&name, Draw::new(self.plan.seed).part("disk").part(&name));
-        let seat = Seat {
-            name: name.clone(),
-            raft_id,
-            disk,
-            history: MemoryHistory::new(),
-            plan: self.plan.clone(),
-            ledger: self.ledger.clone(),
-            links: self.links.clone(),
-            trace: self.trace.clone(),
-            life: Arc::default(),
-            disk_id: Arc::default(),
-            changes: self.changes.clone(),
-        };
-        let (host_seat, disk) = (seat.clone(), seat.disk.clone());
-        self.sim.host(name.as_str(), move || host_seat.clone().live());
-        let host = Host {
-            seat,
-            up: true,
-            lives: 1,
-            damaged: false,
-            errors_before: 0,
-            broken: false,
-            gone: false,
-            restart_at: None,
-            retire_at: None,
-        };
-        disk.set_faults(self.steady_faults());
-        self.hosts.insert(name.clone(), host);
-        self.trace.event(&name, format_args!("starts with Raft id {raft_id}"));
-        name
-    }
-
-    /// What disks do all the time under this plan.
-    fn steady_faults(&self) -> Faults {
-        let longest = Duration::from_millis(self.plan.slow_sync_ms);
-        let slow_sync = SlowSync { permille: self.plan.slow_syncs_permille, longest };
-        let lying_sync = self.plan.switch == Some(Switch::LyingSync);
-        Faults { slow_sync: Some(slow_sync), lying_sync, ..Faults::default() }
-    }
-
-    fn begin(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
+    pub(super) fn begin(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
         let all_open = |world: &Self| world.hosts.values().all(|host| host.seat.member().is_some());
         if !self.until(BIRTH_TICKS, all_open)? {
             return Ok(false);
@@ -204,7 +164,7 @@ impl World {
         self.until(BIRTH_TICKS, |world| world.leading().is_some())
     }
 
-    fn until(
+    pub(super) fn until(
         &mut self,
         ticks: u64,
         reached: impl Fn(&Self) -> bool,
@@ -218,14 +178,23 @@ impl World {
         Ok(reached(self))
     }
 
+    /// Ends the damage of a host that has read its whole disk and serves: from here on nothing is excused by it.
+    fn end_damage(&mut self, name: &str) {
+        let host = self.hosts.get_mut(name).expect("hosts stay");
+        if host.damaged && host.up && host.seat.life.lock().stage == Stage::Running {
+            host.damaged = false;
+        }
+    }
+
     /// One tick: the hosts run, those that died are buried, all is checked, and those that are due start again.
-    fn step(&mut self) -> turmoil::Result {
+    pub(super) fn step(&mut self) -> turmoil::Result {
         self.sim.step()?;
         self.tick += 1;
         clock::set_now(self.sim.elapsed());
         let names: Vec<_> = self.hosts.keys().cloned().collect();
         for name in &names {
             self.bury(name);
+            self.end_damage(name);
             let host = &self.hosts[name];
             if host.up && !host.broken {
                 let Host { lives: life, damaged, errors_before, .. } = *host;
@@ -242,102 +211,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// A process that lost its power by itself, or its disk, is cleared away and starts again soon.
-    fn bury(&mut self, name: &str) {
-        let host = &self.hosts[name];
-        if !host.up {
-            return;
-        }
-        let reason = host.seat.life.lock().power.reason();
-        let cut = host.seat.disk.is_cut();
-        if reason.is_none() && !cut {
-            return;
-        }
-        let explained = cut || host.seat.disk.errors() > host.errors_before || host.damaged;
-        if let Some(reason) = &reason {
-            self.trace.event(name, format_args!("ends itself: {reason}"));
-            if !explained {
-                self.trace.violation("no-death-without-cause", format_args!("{name}: {reason}"));
-            }
-        }
-        self.trace.count("deaths", 1);
-        self.crash(name, CrashKind::Kill);
-    }
-
-    fn notice_refusal(&mut self, name: &str) {
-        let host = self.hosts.get_mut(name).expect("hosts stay");
-        let stage = host.seat.life.lock().stage.clone();
-        if let Stage::Refused(reason) = stage {
-            if host.seat.disk.errors() > host.errors_before {
-                // The disk failed while it was opened: the process ends, and whoever runs it starts it again.
-                self.trace.event(name, format_args!("cannot open its disk: {reason}"));
-                self.crash(name, CrashKind::Kill);
-                return;
-            }
-            host.broken = true;
-            self.trace.event(name, format_args!("refuses its disk: {reason}"));
-            self.trace.count("refused_disks", 1);
-            self.trace.sometimes("a damaged disk was refused");
-        }
-    }
-
-    /// Ends the process of a host; it starts again after a while.
-    pub fn crash(&mut self, name: &str, kind: CrashKind) {
-        let after = self.draw("restart").one_of(&[1, 20, 100, 500, 1_500]);
-        let tick = self.tick;
-        let host = self.hosts.get_mut(name).expect("only hosts that exist are crashed");
-        if !host.up {
-            return;
-        }
-        host.up = false;
-        host.restart_at = (!host.broken && !host.gone).then_some(tick + after);
-        let (loss, power) = (host.seat.disk.crash(kind), host.seat.life.lock().power.clone());
-        power.cut("crashed");
-        self.sim.crash(name);
-        // The handles go only now: their runtime is gone.
-        *host.seat.life.lock() = super::host::Life { power, ..Default::default() };
-        if !loss.is_nothing() {
-            self.trace.sometimes("a crash lost unsynced bytes");
-        }
-        self.trace.count("crashes", 1);
-        self.trace.event(name, loss);
-    }
-
-    fn restart(&mut self, name: &str) {
-        let faults = self.steady_faults();
-        let others: Vec<_> = self.hosts.keys().cloned().collect();
-        // A machine that comes back resets what it does not know.
-        for other in &others {
-            self.links.reset(name, other);
-        }
-        let host = self.hosts.get_mut(name).expect("hosts stay");
-        host.restart_at = None;
-        host.seat.disk.set_faults(faults);
-        if host.up || host.gone || host.broken {
-            return;
-        }
-        host.up = true;
-        host.lives += 1;
-        host.errors_before = host.seat.disk.errors();
-        self.trace.event(name, "starts again");
-        self.sim.bounce(name);
-    }
-
-    /// Takes a host away for good.
-    pub fn retire(&mut self, name: &str) {
-        let host = self.hosts.get_mut(name).expect("hosts stay");
-        (host.gone, host.retire_at, host.restart_at) = (true, None, None);
-        self.trace.event(name, "is taken away");
-        self.crash(name, CrashKind::PowerCut);
-    }
-
-    /// All processes lose their power at once.
-    pub fn blackout(&mut self) {
-        for name in self.up() {
-            self.crash(&name, CrashKind::PowerCut);
-        }
     }
 
     /// The hosts that run.
@@ -367,118 +240,5 @@ impl World {
     pub fn tell(&self, name: &str, command: Command) -> bool {
         let life = self.hosts[name].seat.life.lock();
         life.inbox.as_ref().is_some_and(|inbox| inbox.try_send(command).is_ok())
-    }
-
-    /// A client calls, mostly whoever leads, sometimes anyone.
-    fn call(&mut self) {
-        let (rate, reads) = (self.plan.calls, self.plan.reads_permille);
-        if !self.happens("call", rate) {
-            return;
-        }
-        let (leaders, up) = (self.leaders(), self.up());
-        let longest = self.plan.payload_bytes;
-        let draw = self.draw("client");
-        let anyone = leaders.is_empty() || draw.chance(100);
-        let whom = if anyone { up } else { leaders };
-        let (register, is_read) = (draw.between(0, u64::from(REGISTERS) - 1) as u8, draw.chance(reads));
-        let bytes = draw.between(0, longest) as usize;
-        if !whom.is_empty() {
-            let name = self.draw("client").one_of(&whom);
-            self.make_call(&name, register, is_read, bytes);
-        }
-    }
-
-    fn make_call(&mut self, name: &str, register: u8, is_read: bool, bytes: usize) {
-        self.calls += 1;
-        let call = self.calls;
-        self.ledger.begin(call);
-        let command =
-            if is_read { Command::Read { call, register } } else { Command::Write { call, register, bytes } };
-        self.tell(name, command);
-    }
-
-    /// Everything that was broken is mended, but what is damaged stays damaged.
-    fn heal(&mut self) {
-        self.trace.event("world", "all is healed");
-        self.mend_network();
-        for host in self.hosts.values_mut() {
-            if !host.up && !host.gone && !host.broken {
-                host.restart_at = Some(self.tick + 1);
-            }
-            host.seat.disk.forgive();
-        }
-        let names: Vec<_> = self.hosts.keys().cloned().collect();
-        for (at, one) in names.iter().enumerate() {
-            for other in &names[at + 1..] {
-                self.links.reset(one, other);
-            }
-        }
-    }
-
-    /// Within the bound a write commits and every member has it.
-    fn serves_again(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
-        let (began, floor) = (self.tick, self.ledger.floor());
-        for _ in 0..HEAL_TICKS / LOOK_TICKS {
-            for _ in 0..LOOK_TICKS {
-                self.step()?;
-            }
-            let Some(leader) = self.leading() else { continue };
-            let target = self.ledger.floor();
-            if target > floor && self.has_everywhere(&leader, target) {
-                let took_ms = (self.tick - began) * 2;
-                self.trace.event("world", format_args!("serves again after {took_ms} ms"));
-                self.trace.count("healed_ms", took_ms);
-                return Ok(true);
-            }
-            if target <= floor {
-                self.make_call(&leader, 0, false, 16);
-            }
-        }
-        let standing: Vec<_> = self
-            .hosts
-            .values()
-            .map(|host| {
-                let life = host.seat.life.lock();
-                let status = life.status.as_ref().map(|status| status.borrow().clone());
-                let words = status.map(|s| {
-                    format!("{:?} term {} applied {:?} log {:?}", s.role, s.term, s.applied, s.last_log)
-                });
-                format!("{}: {}", host.seat.name, words.unwrap_or_else(|| "down".into()))
-            })
-            .collect();
-        let what = format_args!("not within {} s of healing: {}", HEAL_TICKS / 500, standing.join("; "));
-        self.trace.violation("serves-again", what);
-        Ok(false)
-    }
-
-    fn has_everywhere(&self, leader: &str, revision: u64) -> bool {
-        let status =
-            self.hosts[leader].seat.life.lock().status.as_ref().map(|status| status.borrow().clone());
-        let Some(status) = status else { return false };
-        status.members.iter().all(|member| {
-            let host = &self.hosts[&member.name];
-            let life = host.seat.life.lock();
-            let applied = life.status.as_ref().and_then(|status| status.borrow().applied);
-            host.broken || host.gone || host.up && applied >= Some(revision)
-        })
-    }
-
-    /// What was acknowledged is there, on every master.
-    fn judge(&mut self) {
-        let acknowledged = self.ledger.acknowledged_writes();
-        for host in self.hosts.values().filter(|host| host.up && !host.broken && !host.gone) {
-            let state = host.seat.life.lock().published.lock().clone();
-            let journal: BTreeMap<_, _> = state.journal.iter().copied().collect();
-            for (call, revision) in acknowledged.iter().filter(|(_, revision)| *revision <= state.applied) {
-                if journal.get(call) != Some(revision) {
-                    let what = format_args!("{} has call {call} not at {revision}", host.seat.name);
-                    self.trace.violation("nothing-acknowledged-is-lost", what);
-                }
-            }
-        }
-        self.trace.count("terms_led", self.checks.terms_led() as u64);
-        self.trace.count("hosts", self.hosts.len() as u64);
-        let operations: u64 = self.hosts.values().map(|host| host.seat.disk.operations()).sum();
-        self.trace.count("disk_operations", operations);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paceline_replica::{Batch, DiskError, Folder};
+use paceline_replica::{Batch, Change, DiskError, Folder, Space};
 
 use super::crash::CrashKind;
 use super::faults::{Faults, Operation};
@@ -23,6 +23,8 @@ pub struct Device {
     pub operations: u64,
     /// Changes that failed, other than for want of power.
     pub errors: u64,
+    /// Ends of the log that were given up for others.
+    pub truncations: u64,
     /// The life whose handles are served.
     pub life: u64,
     /// No process has it open.
@@ -42,6 +44,7 @@ impl Device {
             fail_next: None,
             operations: 0,
             errors: 0,
+            truncations: 0,
             life: 0,
             closed: false,
             planned_cut: None,
@@ -114,6 +117,7 @@ impl Device {
             self.keys.write_failed(batch);
             return Err(error);
         }
+        self.truncations += u64::from(truncates(&batch));
         self.keys.write(batch);
         Ok(())
     }
@@ -203,4 +207,12 @@ fn batch_bytes(batch: &Batch) -> usize {
         Change::DeleteRange { .. } => 0,
     };
     batch.changes().iter().map(put).sum()
+}
+
+/// Whether a batch takes the end of the log away, and not all of it for a snapshot that is ahead of it.
+fn truncates(batch: &Batch) -> bool {
+    let is_end = |change: &Change| matches!(change, Change::DeleteRange { space: Space::Log, to, .. } if *to == u64::MAX.to_be_bytes());
+    let is_purge =
+        |change: &Change| matches!(change, Change::Put { space: Space::Meta, key, .. } if key == b"purged");
+    batch.changes().iter().any(is_end) && !batch.changes().iter().any(is_purge)
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use paceline_replica::plant::{Plant, plant};
+use paceline_types::plant::{Plant, plant};
 use paceline_replica::{CommitPath, History, MemoryDisk, MemoryHistory, Position, ReplicaConfig};
 use paceline_store::{HistoryStore, RocksDisk};
 use parking_lot::Mutex;

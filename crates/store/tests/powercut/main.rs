@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use paceline_replica::plant::Plant;
+use paceline_types::plant::Plant;
 
 use cuts::Extent;
 

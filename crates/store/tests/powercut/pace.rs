@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use paceline_replica::plant::{Plant, plant};
+use paceline_types::plant::{Plant, plant};
 use paceline_replica::{CommitPath, MemoryHistory, Position};
 use paceline_store::RocksDisk;
 

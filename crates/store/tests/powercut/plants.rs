@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use paceline_replica::plant::Plant;
+use paceline_types::plant::Plant;
 
 use crate::cuts::{self, Extent, Syncs};
 use crate::recording;

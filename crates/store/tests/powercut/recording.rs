@@ -5,7 +5,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use paceline_replica::plant::Plant;
+use paceline_types::plant::Plant;
 use parking_lot::Mutex;
 
 use crate::script::{Script, Step};

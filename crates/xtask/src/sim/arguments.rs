@@ -10,12 +10,13 @@ use super::sweep::{Extent, Plan};
 
 /// How to use it.
 pub const USAGE: &str = "\
-usage: cargo xtask sim [cell|consensus] --seeds N | --budget 15m | --seed X
-       cargo xtask sim coverage [cell|consensus] --seeds N | --budget 15m
-       cargo xtask sim mutants [cell|consensus] [--seeds N] [--budget 2h] [--plant BUG]
+usage: cargo xtask sim [cell|consensus|graphs] --seeds N | --budget 15m | --seed X
+       cargo xtask sim coverage [cell|consensus|graphs] --seeds N | --budget 15m
+       cargo xtask sim mutants [cell|consensus|graphs] [--seeds N] [--budget 2h] [--plant BUG]
        cargo xtask sim report [--write]
        cargo xtask sim tests
 
+  graphs           five masters on each graph of links: --seeds 1024 --first-seed 0 is all of them
   --seeds N        so many seeds, from the first on
   --budget TIME    as many as fit into 90s, 15m or 2h; seeds that the ledger has are passed over
   --seed X         one seed, traced
@@ -37,17 +38,20 @@ pub enum Simulation {
     Cell,
     /// Consensus alone.
     Consensus,
+    /// Consensus on every graph of links between five masters: seeds 0 to 1,023 are all of them.
+    Graphs,
 }
 
 impl Simulation {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Cell, Self::Consensus];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cell, Self::Consensus, Self::Graphs];
 
     /// Its word, here and there.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cell => "cell",
             Self::Consensus => "consensus",
+            Self::Graphs => "graphs",
         }
     }
 }
@@ -143,7 +147,7 @@ impl Words {
             ("--anew", self.anew),
             ("--write", self.write),
             ("--", !self.passed_on.is_empty()),
-            ("cell|consensus", self.simulation.is_some()),
+            ("cell|consensus|graphs", self.simulation.is_some()),
         ];
         match given.into_iter().find(|(name, is_given)| *is_given && !taken.contains(name)) {
             Some((name, _)) => bail!("{name} means nothing here"),
@@ -170,7 +174,7 @@ impl Words {
         let simulation = self.simulation.unwrap_or(Simulation::Cell);
         let Some(seed) = self.one else {
             self.only(&[
-                "cell|consensus",
+                "cell|consensus|graphs",
                 "--seeds",
                 "--budget",
                 "--first-seed",
@@ -183,18 +187,18 @@ impl Words {
         if self.seeds.is_some() || self.budget.is_some() {
             bail!("only one of --seed, --seeds and --budget is expected");
         }
-        self.only(&["cell|consensus", "--seed", "--"])?;
+        self.only(&["cell|consensus|graphs", "--seed", "--"])?;
         Ok(Asked::One { simulation, seed, passed_on: self.passed_on })
     }
 
     fn coverage(self) -> Result<Asked> {
-        self.only(&["cell|consensus", "--seeds", "--budget", "--first-seed", "--resume", "--anew"])?;
+        self.only(&["cell|consensus|graphs", "--seeds", "--budget", "--first-seed", "--resume", "--anew"])?;
         let plans = self.simulations().into_iter().map(|simulation| self.plan(simulation));
         Ok(Asked::Coverage(plans.collect::<Result<_>>()?))
     }
 
     fn mutants(self) -> Result<Asked> {
-        self.only(&["cell|consensus", "--seeds", "--budget", "--first-seed", "--resume", "--plant"])?;
+        self.only(&["cell|consensus|graphs", "--seeds", "--budget", "--first-seed", "--resume", "--plant"])?;
         if self.seeds == Some(0) {
             bail!("--seeds 0: at least one seed is expected");
         }
@@ -281,9 +285,9 @@ mod tests {
     }
 
     #[test]
-    fn coverage_and_mutants_are_of_both_simulations_unless_one_is_named() {
-        let both = Simulation::ALL.map(|simulation| plan(simulation, Extent::Count(5), 1)).to_vec();
-        assert_eq!(read("coverage --seeds 5").unwrap(), Asked::Coverage(both));
+    fn coverage_and_mutants_are_of_all_simulations_unless_one_is_named() {
+        let all = Simulation::ALL.map(|simulation| plan(simulation, Extent::Count(5), 1)).to_vec();
+        assert_eq!(read("coverage --seeds 5").unwrap(), Asked::Coverage(all));
         let Asked::Mutants(mutants) = read("mutants consensus --plant x --budget 2h").unwrap() else {
             panic!()
         };

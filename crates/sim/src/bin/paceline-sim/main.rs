@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
-use paceline_sim::consensus::{self, Switch};
+use paceline_sim::consensus;
+use paceline_sim::plants::Switch;
 use paceline_sim::points::Simulation;
 use paceline_sim::trace::Trace;
 use paceline_sim::{cell, clock, plants};
@@ -69,6 +70,7 @@ fn seed(run: &Run) -> Result<bool> {
             cell::run(seed, &plan, &trace)?;
         }
         Simulation::Consensus => consensus::run(seed, run.plant, &trace)?,
+        Simulation::Graphs => consensus::run_graph(seed, run.leader, run.behind, run.plant, &trace)?,
     }
     // A task that panics ends alone, and its runtime says nothing: the run would go on as if the task were done.
     let panics = PANICS.load(Ordering::Relaxed);

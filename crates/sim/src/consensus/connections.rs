@@ -23,15 +23,15 @@ type Fuses = Vec<Weak<Mutex<Fuse>>>;
 
 /// All connections between hosts, by (dialler, dialled).
 #[derive(Clone, Default)]
-pub struct Links(Arc<Mutex<BTreeMap<Ends, Fuses>>>);
+pub struct Connections(Arc<Mutex<BTreeMap<Ends, Fuses>>>);
 
-impl Links {
+impl Connections {
     /// Breaks every connection between two hosts; returns how many there were.
     pub fn reset(&self, one: &str, other: &str) -> usize {
-        let mut links = self.0.lock();
+        let mut held = self.0.lock();
         let mut broken = 0;
         for ends in [(one.to_owned(), other.to_owned()), (other.to_owned(), one.to_owned())] {
-            let fuses = links.remove(&ends).unwrap_or_default();
+            let fuses = held.remove(&ends).unwrap_or_default();
             for fuse in fuses.iter().filter_map(Weak::upgrade) {
                 let mut fuse = fuse.lock();
                 fuse.blown = true;
@@ -44,8 +44,8 @@ impl Links {
 
     fn add(&self, from: &str, to: &str) -> Arc<Mutex<Fuse>> {
         let fuse = Arc::default();
-        let mut links = self.0.lock();
-        let fuses = links.entry((from.to_owned(), to.to_owned())).or_default();
+        let mut held = self.0.lock();
+        let fuses = held.entry((from.to_owned(), to.to_owned())).or_default();
         fuses.retain(|fuse| fuse.strong_count() > 0);
         fuses.push(Arc::downgrade(&fuse));
         fuse
@@ -57,7 +57,7 @@ pub struct BreakableConnector<C> {
     /// Who dials.
     pub from: String,
     /// The connections.
-    pub links: Links,
+    pub connections: Connections,
     /// What dials.
     pub inner: C,
 }
@@ -65,17 +65,42 @@ pub struct BreakableConnector<C> {
 impl<C: Connector> Connector for BreakableConnector<C> {
     fn connect(&self, address: &str, expect: &Expect) -> BoxFuture<'static, io::Result<PeerStream>> {
         let connecting = self.inner.connect(address, expect);
-        let (links, from) = (self.links.clone(), self.from.clone());
+        let (connections, from) = (self.connections.clone(), self.from.clone());
         let to = address.split(':').next().unwrap_or_default().to_owned();
         Box::pin(async move {
-            let stream = connecting.await?;
+            // A dial breaks as well: what asks for a connection is sent again by a kernel, and never here.
+            let fuse = connections.add(&from, &to);
+            let stream = tokio::select! {
+                biased;
+                () = blown(fuse.clone()) => return Err(io::ErrorKind::ConnectionReset.into()),
+                stream = connecting => stream?,
+            };
             let peer = stream.peer().clone();
-            Ok(PeerStream::new(Breakable { stream, fuse: links.add(&from, &to) }, peer))
+            Ok(PeerStream::new(Breakable { stream, fuse }, peer))
         })
     }
 
     fn presents(&self) -> Option<PeerIdentity> {
         self.inner.presents()
+    }
+}
+
+/// Returns when a connection breaks.
+async fn blown(fuse: Arc<Mutex<Fuse>>) {
+    std::future::poll_fn(|cx| match fuse.lock().is_blown(cx) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
+impl Fuse {
+    /// Whether it broke; wakes whoever asks when it does.
+    fn is_blown(&mut self, cx: &Context<'_>) -> bool {
+        if !self.blown && !self.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.wakers.push(cx.waker().clone());
+        }
+        self.blown
     }
 }
 
@@ -86,12 +111,8 @@ struct Breakable {
 
 impl Breakable {
     fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        let mut fuse = self.fuse.lock();
-        if fuse.blown {
+        if self.fuse.lock().is_blown(cx) {
             return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        if !fuse.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            fuse.wakers.push(cx.waker().clone());
         }
         Ok(())
     }
