@@ -8,7 +8,7 @@ use crate::clock;
 use crate::draw::Draw;
 use crate::ledger::Ledger;
 use crate::observer::Observer;
-use crate::plan::{Fault, Plan, Target};
+use crate::plan::{Fault, Plan, Side, Target};
 use crate::trace::Trace;
 use crate::workload::{ClientSeat, Script};
 use crate::world::World;
@@ -86,24 +86,50 @@ impl<'p> Run<'p> {
 
     fn strike(&mut self, fault: &Fault) {
         match fault {
-            Fault::Kill { who, back_ms } => {
-                if let Some(name) = self.name_of(who) {
-                    self.world.kill(&name, *back_ms);
-                }
-            }
-            Fault::PowerCut { who, back_ms } => {
-                if let Some(name) = self.name_of(who) {
-                    self.world.cut_power(&name, *back_ms);
-                }
-            }
             Fault::Cut { from, to, way, for_ms } => {
-                let from =
-                    if from.is_empty() { self.ledger.leader().into_iter().collect() } else { from.clone() };
-                let to = if to.is_empty() { self.world.hosts() } else { to.clone() };
-                self.world.cut(&from, &to, *way, *for_ms);
+                let (from, to) = (self.side(from), self.side(to));
+                if let (Some(from), Some(to)) = (from, to) {
+                    self.world.cut(&from, &to, *way, *for_ms);
+                }
             }
             Fault::Lose { per_million } => self.world.lose(*per_million),
             Fault::Slow { latency_max_ms } => self.world.slow(*latency_max_ms),
+            Fault::Kill { who, .. }
+            | Fault::PowerCut { who, .. }
+            | Fault::CutAtOperation { who, .. }
+            | Fault::CutInstall { who, .. }
+            | Fault::DiskError { who, .. }
+            | Fault::DiskFull { who, .. }
+            | Fault::SlowDisk { who, .. } => {
+                if let Some(name) = self.name_of(who) {
+                    self.strike_host(&name, fault);
+                }
+            }
+        }
+    }
+
+    fn strike_host(&mut self, name: &str, fault: &Fault) {
+        let world = &mut self.world;
+        match *fault {
+            Fault::Kill { back_ms, .. } => world.kill(name, back_ms),
+            Fault::PowerCut { back_ms, .. } => world.cut_power(name, back_ms),
+            Fault::CutAtOperation { operations, .. } => world.cut_at_operation(name, operations),
+            Fault::CutInstall { within_ms, .. } => world.cut_next_install(name, within_ms),
+            Fault::DiskError { operation, .. } => world.fail_disk(name, operation),
+            Fault::DiskFull { nearly, for_ms, .. } => world.fill_disk(name, nearly, for_ms),
+            Fault::SlowDisk { permille, longest_ms, for_ms, .. } => {
+                world.slow_disk(name, permille, longest_ms, for_ms);
+            }
+            Fault::Cut { .. } | Fault::Lose { .. } | Fault::Slow { .. } => {}
+        }
+    }
+
+    /// Nobody, where the leader is meant and nobody has said yet who leads.
+    fn side(&self, side: &Side) -> Option<Vec<String>> {
+        match side {
+            Side::Hosts(names) => Some(names.clone()),
+            Side::Leader => self.name_of(&Target::Leader).map(|name| vec![name]),
+            Side::Everybody => Some(self.world.hosts()),
         }
     }
 
@@ -112,8 +138,9 @@ impl<'p> Run<'p> {
         match who {
             Target::Host(name) => Some(name.clone()),
             Target::Leader => {
+                let leader = self.ledger.leader()?;
                 self.trace.sometimes("the leader was struck");
-                self.ledger.leader()
+                Some(leader)
             }
         }
     }
@@ -132,6 +159,8 @@ impl<'p> Run<'p> {
             self.world.step()?;
         }
         self.trace.count("virtual_ms", clock::now_ms());
+        // A seed whose clients achieved nothing shows nothing: whoever sweeps must not count it.
+        self.trace.count("void", u64::from(self.ledger.mutations_done() == 0));
         Ok(())
     }
 }

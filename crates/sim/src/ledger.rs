@@ -60,6 +60,7 @@ struct State {
     /// Of the highest term that anybody spoke of.
     leader: Option<(u64, String)>,
     clients_done: usize,
+    mutations_done: u64,
     settled: bool,
 }
 
@@ -123,6 +124,17 @@ impl Ledger {
     #[must_use]
     pub fn clients_done(&self) -> usize {
         self.0.lock().clients_done
+    }
+
+    /// A change was acknowledged.
+    pub fn mutation_done(&self) {
+        self.0.lock().mutations_done += 1;
+    }
+
+    /// How many changes were acknowledged.
+    #[must_use]
+    pub fn mutations_done(&self) -> u64 {
+        self.0.lock().mutations_done
     }
 
     /// Everything that was due has ended, and was looked at.

@@ -40,8 +40,11 @@ impl Simulation {
 /// What must have happened in some whole cell of a sweep. Each is a sentence in the past tense.
 pub const CELL: &[&str] = &[
     "a call ended with its outcome open",
+    "a crash lost unsynced bytes",
     "a finished job retired",
     "a log was purged",
+    "a master lost its power as a snapshot came",
+    "a recovery from a crash was cut short",
     "a task failed",
     "a task was stopped",
     "a task was tried again",
@@ -49,6 +52,7 @@ pub const CELL: &[&str] = &[
     "all shards were down at once",
     "leadership was handed over",
     "the leader was struck",
+    "the power went at an operation of a disk",
 ];
 
 /// What must have happened in some seed of consensus alone.

@@ -140,12 +140,12 @@ impl ClientSeat {
             }
             Call::Stop { name } => {
                 let asked = client.jobs().stop(name.as_str()).await.map(|reply| reply.revision);
-                let answer = self.said(&format!("stop {name}"), asked);
+                let answer = self.changed(&format!("stop {name}"), asked);
                 self.ledger.note(name, |job| job.stops.push(answer));
             }
             Call::Delete { name } => {
                 let asked = client.jobs().delete(name.as_str()).await.map(|reply| reply.revision);
-                let answer = self.said(&format!("delete {name}"), asked);
+                let answer = self.changed(&format!("delete {name}"), asked);
                 self.ledger.note(name, |job| job.deletions.push(answer));
             }
             Call::Get { name } => {
@@ -180,7 +180,7 @@ impl ClientSeat {
         let reply = client.jobs().submit(spec).await;
         let uid =
             reply.as_ref().ok().and_then(|reply| reply.uid.as_ref()).map(|uid| (uid.revision, uid.ordinal));
-        let answer = self.said(
+        let answer = self.changed(
             &format!("submit {} of {} tasks", spec.name, spec.tasks),
             reply.map(|reply| reply.revision),
         );
@@ -215,6 +215,14 @@ impl ClientSeat {
             let text = format!("{} and {other} differ at revision {}", status.answered_by, state.revision);
             self.trace.violation("replicas-agree", text);
         }
+    }
+
+    fn changed(&self, what: &str, outcome: Result<u64, ClientError>) -> Answer {
+        let answer = self.said(what, outcome);
+        if matches!(answer, Answer::Done(_)) {
+            self.ledger.mutation_done();
+        }
+        answer
     }
 
     fn said(&self, what: &str, outcome: Result<u64, ClientError>) -> Answer {
