@@ -1,7 +1,9 @@
 //! One seed of the whole cell: the safety phase with its faults, then healing, then the audit.
 
 use anyhow::Result;
+use bytes::Bytes;
 use paceline_identity::Role;
+use paceline_verify::history::ClientNumber;
 
 use crate::audit::Auditor;
 use crate::clock;
@@ -10,11 +12,16 @@ use crate::ledger::Ledger;
 use crate::observer::Observer;
 use crate::plan::{Fault, Plan, Side, Target};
 use crate::trace::Trace;
+use crate::watcher::Watcher;
 use crate::workload::{ClientSeat, Script};
 use crate::world::World;
 
 /// Clients that are still busy this long after the safety phase was to end are stuck: a call takes 20 seconds at most.
 const CLIENTS_OVERDUE_MS: u64 = 600_000;
+/// An entry of the version in use that needs the second feature level: fields 1 and 4 of its message.
+static ABOVE_THE_LEVEL: [u8; 4] = [0x08, 0x01, 0x20, 0x02];
+/// A field that ends before its length says.
+static NO_ENTRY: [u8; 3] = [0x1a, 0x7f, 0x00];
 /// The audit gives up by itself before this.
 const AUDIT_OVERDUE_MS: u64 = 1_200_000;
 
@@ -35,27 +42,37 @@ struct Run<'p> {
     world: World,
     ledger: Ledger,
     draw: Draw,
+    clients: u32,
 }
 
 impl<'p> Run<'p> {
     fn new(seed: u64, plan: &'p Plan, trace: &Trace) -> Result<Self> {
         let world = World::new(seed, &plan.shape, trace)?;
         let draw = Draw::new(seed).part("clients");
-        let mut run = Self { plan, trace: trace.clone(), world, ledger: Ledger::default(), draw };
+        let mut run = Self { plan, trace: trace.clone(), world, ledger: Ledger::default(), draw, clients: 0 };
         for (name, script) in plan.shape.client_names().into_iter().zip(&plan.scripts) {
             let seat = run.client(&name, script.clone());
             run.world.add_client(&name, move || seat.clone().live());
         }
+        let watcher = Watcher { seat: run.client("follow", Script::default()) };
+        run.world.add_client("follow", move || watcher.clone().live());
         let observer = Observer { seat: run.client("watch", Script::default()) };
         run.world.add_client("watch", move || observer.clone().live());
         Ok(run)
+    }
+
+    fn next_number(&mut self) -> ClientNumber {
+        self.clients += 1;
+        ClientNumber(self.clients)
     }
 
     fn client(&mut self, name: &str, script: Script) -> ClientSeat {
         ClientSeat {
             name: name.to_owned(),
             identity: self.world.keys().injected(Role::Operator, name),
+            number: self.next_number(),
             id: self.draw.bytes(),
+            judge: self.world.judge().clone(),
             masters: self.plan.shape.master_names(),
             script,
             ledger: self.ledger.clone(),
@@ -93,8 +110,19 @@ impl<'p> Run<'p> {
                 }
             }
             Fault::Lose { per_million } => self.world.lose(*per_million),
-            Fault::Slow { latency_max_ms } => self.world.slow(*latency_max_ms),
+            Fault::Slow { latency_max_ms } => {
+                self.world.slow(*latency_max_ms, self.plan.shape.latency_max_ms);
+            }
+            Fault::BadEntry { above_the_level } => {
+                if let Some(name) = self.name_of(&Target::Leader) {
+                    let payload: &[u8] = if *above_the_level { &ABOVE_THE_LEVEL } else { &NO_ENTRY };
+                    self.world.propose(&name, Bytes::from_static(payload));
+                }
+            }
             Fault::Kill { who, .. }
+            | Fault::Pause { who, .. }
+            | Fault::WallJump { who, .. }
+            | Fault::Drift { who, .. }
             | Fault::PowerCut { who, .. }
             | Fault::CutAtOperation { who, .. }
             | Fault::CutInstall { who, .. }
@@ -120,7 +148,15 @@ impl<'p> Run<'p> {
             Fault::SlowDisk { permille, longest_ms, for_ms, .. } => {
                 world.slow_disk(name, permille, longest_ms, for_ms);
             }
-            Fault::Cut { .. } | Fault::Lose { .. } | Fault::Slow { .. } => {}
+            Fault::Pause { for_ms, ref who } => {
+                if *who == Target::Leader {
+                    self.trace.sometimes("the leader was paused");
+                }
+                world.pause(name, for_ms);
+            }
+            Fault::WallJump { off_by_ms, .. } => world.set_wall(name, off_by_ms),
+            Fault::Drift { permille, for_ms, .. } => world.drift(name, permille, for_ms),
+            Fault::Cut { .. } | Fault::Lose { .. } | Fault::Slow { .. } | Fault::BadEntry { .. } => {}
         }
     }
 
@@ -148,7 +184,7 @@ impl<'p> Run<'p> {
     /// The liveness phase: the cell must serve, and everything due must end.
     fn audit(&mut self) -> Result<()> {
         let seat = self.client("audit", Script::default());
-        let auditor = Auditor { seat, launched: self.world.launched().clone() };
+        let auditor = Auditor { seat };
         self.world.add_client("audit", move || auditor.clone().live());
         let begun = clock::now_ms();
         while !self.ledger.is_settled() {
@@ -158,6 +194,7 @@ impl<'p> Run<'p> {
             }
             self.world.step()?;
         }
+        self.world.judge().judge();
         self.trace.count("virtual_ms", clock::now_ms());
         // A seed whose clients achieved nothing shows nothing: whoever sweeps must not count it.
         self.trace.count("void", u64::from(self.ledger.mutations_done() == 0));

@@ -31,8 +31,8 @@ struct State {
 /// FNV-1a's basis and prime: a digest against accidents, not against people.
 const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
-/// Violations that are kept: the first ones tell, and one run can repeat itself at every tick.
-const VIOLATIONS_MAX: usize = 20;
+/// Violations of one check that are kept: the first ones tell, and one run can repeat itself at every tick. Checks are few.
+const VIOLATIONS_MAX: usize = 5;
 
 impl State {
     fn fold(&mut self, bytes: &[u8]) {
@@ -91,7 +91,8 @@ impl Trace {
     pub fn violation(&self, check: &str, what: impl fmt::Display) {
         self.event(check, format_args!("VIOLATION: {what}"));
         let mut state = self.0.lock();
-        if state.violations.len() < VIOLATIONS_MAX {
+        let told = state.violations.iter().filter(|text| text.split(':').next() == Some(check)).count();
+        if told < VIOLATIONS_MAX {
             state.violations.push(format!("{check}: {what}"));
         }
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
 use paceline_identity::Role;
+use paceline_master::Door;
 use paceline_replica::MemoryHistory;
 use paceline_shard::ShardLimits;
 use paceline_types::Resources;
@@ -21,16 +22,18 @@ use crate::clock;
 use crate::disk::SimDisk;
 use crate::draw::Draw;
 use crate::hosts::{AgentSeat, AgentStorage, Lives, MasterSeat, ShardSeat};
+use crate::judge::Judge;
 use crate::keys::Keys;
-use crate::launched::Launched;
 use crate::links::Links;
+use crate::machine::Machine;
 use crate::medium::{LyingMedium, Medium};
 use crate::shape::Shape;
-use crate::tasks::Tasks;
 use crate::trace::Trace;
 
 /// One step of the simulation: a tenth of the shortest heartbeat in use. Each visits every host, so half of it costs twice.
 pub const TICK: Duration = Duration::from_millis(2);
+/// Between two readings of the machines' journals: far below the time in which a cell can react to what they say.
+const LOOK_MS: u64 = 20;
 /// Longer than any run: the driver decides when it is over.
 const DURATION_MAX: Duration = Duration::from_secs(1 << 20);
 /// Segments of one connection under way, and connections that wait for one listener: more than any role has.
@@ -66,6 +69,12 @@ pub struct World {
     cut_installs: BTreeMap<String, u64>,
     /// Disks that are full or slow, and until when.
     sick_disks: BTreeMap<String, u64>,
+    is_lossy: bool,
+    is_slow: bool,
+    /// Hosts whose clocks run fast: by how many in a thousand, and until when.
+    drifts: BTreeMap<String, (u64, u64)>,
+    /// When the journals of machines are read next.
+    next_look_ms: u64,
     /// Cuts that end by themselves.
     cuts: Vec<(u64, u64)>,
     /// The cut around a machine without power: it says no goodbye.
@@ -73,7 +82,7 @@ pub struct World {
     links: Links,
     draw: Draw,
     trace: Trace,
-    launched: Launched,
+    judge: Judge,
     keys: Keys,
 }
 
@@ -102,11 +111,15 @@ impl World {
             disks: BTreeMap::new(),
             cut_installs: BTreeMap::new(),
             sick_disks: BTreeMap::new(),
+            is_lossy: false,
+            is_slow: false,
+            drifts: BTreeMap::new(),
+            next_look_ms: 0,
             cuts: Vec::new(),
             dark: BTreeMap::new(),
             links: Links::default(),
             draw: draw.part("world"),
-            launched: Launched::new(trace.clone()),
+            judge: Judge::new(trace.clone()),
             trace: trace.clone(),
             keys: Keys::new()?,
         };
@@ -145,6 +158,8 @@ impl World {
             credentials: self.keys.issue(Role::Master, &name)?,
             identity: self.keys.injected(Role::Master, &name),
             lives: self.lives_of(&name),
+            judge: self.judge.clone(),
+            door: Door::default(),
             name: name.clone(),
         };
         let software = seat.clone();
@@ -174,7 +189,7 @@ impl World {
             timings: shape.agent_timings,
             seed: self.draw.word(),
             storage: AgentStorage::new(&mut self.draw),
-            tasks: Tasks::new(&name, self.launched.clone()),
+            machine: Machine::new(&name),
             credentials: self.keys.issue(Role::Agent, &name)?,
             lives: self.lives_of(&name),
             name: name.clone(),
@@ -200,10 +215,10 @@ impl World {
         &self.keys
     }
 
-    /// What really ran.
+    /// Who judges what is seen of it.
     #[must_use]
-    pub const fn launched(&self) -> &Launched {
-        &self.launched
+    pub const fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// Every host, by name.
@@ -220,6 +235,7 @@ impl World {
         self.sim.step().map_err(|error| anyhow!("{error}"))?;
         clock::set_now(self.sim.elapsed());
         let now = clock::now_ms();
+        self.move_machines(now);
         self.look_at_disks(now);
         self.bury(now);
         while let Some(at) = self.cuts.iter().position(|(until, _)| *until <= now) {
@@ -233,6 +249,30 @@ impl World {
             self.start(&name);
         }
         Ok(())
+    }
+
+    /// What runs on machines goes on, whether their agents live or not; now and then their journals are read.
+    fn move_machines(&mut self, now: u64) {
+        let look = now >= self.next_look_ms;
+        for seat in self.seats.values() {
+            let Seat::Agent(AgentSeat { machine, .. }) = seat else { continue };
+            machine.advance();
+            if look {
+                self.judge.machine(machine);
+            }
+        }
+        if look {
+            self.next_look_ms = now + LOOK_MS;
+            self.drift_on(now, LOOK_MS);
+            self.judge.broken(self.is_broken());
+        }
+    }
+
+    /// Whether anything is, so that a node may not be heard.
+    fn is_broken(&self) -> bool {
+        !(self.down.is_empty() && self.cuts.is_empty() && self.dark.is_empty() && self.sick_disks.is_empty())
+            || self.is_lossy
+            || self.is_slow
     }
 
     /// Whether a host is up.

@@ -81,6 +81,34 @@ pub enum Fault {
         /// For so long.
         for_ms: u64,
     },
+    /// A process stands still.
+    Pause {
+        /// Which.
+        who: Target,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Somebody sets the wall clock of a host.
+    WallJump {
+        /// Which.
+        who: Target,
+        /// It is off by so much.
+        off_by_ms: i64,
+    },
+    /// The clocks of a host run fast.
+    Drift {
+        /// Which.
+        who: Target,
+        /// By so many in a thousand.
+        permille: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// The leader proposes an entry that this build cannot read.
+    BadEntry {
+        /// It says that it needs a higher feature level; otherwise it is no entry at all.
+        above_the_level: bool,
+    },
     /// Links between two sides are cut for a while.
     Cut {
         /// One side.

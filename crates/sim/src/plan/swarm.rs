@@ -2,6 +2,7 @@
 //! A mix that leaves most kinds of faults out reaches states that a mix of everything drowns.
 
 mod disks;
+mod machines;
 
 use paceline_agent::Timings as AgentTimings;
 use paceline_master::{LogBudget, Timings};
@@ -17,10 +18,13 @@ const CALM_MS: u64 = 1_500;
 
 pub(super) fn plan(draw: &Draw) -> Plan {
     let shape = shape(&mut draw.part("shape"));
-    let safety_ms = draw.part("safety").between(8_000, 40_000);
+    let mix = Mix::of(&mut draw.part("mix"));
+    // Nodes are written off after tens of seconds.
+    let least_ms = if mix.kinds.iter().any(|kind| kind.loses_nodes()) { 30_000 } else { 8_000 };
+    let safety_ms = draw.part("safety").between(least_ms, 40_000);
     let scripts =
         shape.client_names().iter().map(|name| script(&draw.part(name), name, &shape, safety_ms)).collect();
-    let faults = Mix::of(&mut draw.part("mix")).faults(&mut draw.part("faults"), &shape, safety_ms);
+    let faults = mix.faults(&mut draw.part("faults"), &shape, safety_ms);
     Plan { shape, scripts, faults, safety_ms }
 }
 
@@ -77,9 +81,24 @@ enum Kind {
     FlapAgent,
     Lose,
     Slow,
+    PauseLeader,
+    PauseHost,
+    WallJump,
+    Drift,
+    LoseAgent,
+    LoseAgents,
+    Handover,
+    BadEntry,
 }
 
-const KINDS: [Kind; 23] = [
+impl Kind {
+    /// It lasts until nodes are written off.
+    const fn loses_nodes(self) -> bool {
+        matches!(self, Self::LoseAgent | Self::LoseAgents)
+    }
+}
+
+const KINDS: [Kind; 31] = [
     Kind::KillLeader,
     Kind::KillMaster,
     Kind::KillAllMasters,
@@ -103,6 +122,14 @@ const KINDS: [Kind; 23] = [
     Kind::FlapAgent,
     Kind::Lose,
     Kind::Slow,
+    Kind::PauseLeader,
+    Kind::PauseHost,
+    Kind::WallJump,
+    Kind::Drift,
+    Kind::LoseAgent,
+    Kind::LoseAgents,
+    Kind::Handover,
+    Kind::BadEntry,
 ];
 
 /// Which kinds a seed uses, how often they strike, and how long they last.
@@ -171,6 +198,14 @@ impl Mix {
             | Kind::DiskError
             | Kind::DiskFull
             | Kind::SlowDisk => disks::strike(kind, draw, masters, lasts_ms),
+            Kind::PauseLeader
+            | Kind::PauseHost
+            | Kind::WallJump
+            | Kind::Drift
+            | Kind::LoseAgent
+            | Kind::LoseAgents
+            | Kind::Handover
+            | Kind::BadEntry => machines::strike(kind, draw, shape, lasts_ms),
             Kind::CutLeader => {
                 let (from, to) = (Side::Leader, Side::Everybody);
                 vec![(0, Fault::Cut { from, to, way, for_ms: lasts_ms })]

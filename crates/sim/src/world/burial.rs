@@ -76,6 +76,8 @@ impl World {
     /// A host that is down comes back.
     pub(super) fn start(&mut self, name: &str) {
         self.down.remove(name);
+        self.judge.up(name, true);
+        self.judge.powered(name);
         if let Some(cut) = self.dark.remove(name) {
             self.links.lift(&self.sim, cut);
         }
@@ -105,6 +107,7 @@ impl World {
     pub(super) fn take_down(&mut self, name: &str, back_after_ms: u64) {
         self.sim.crash(name);
         self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
+        self.judge.up(name, false);
         self.note_points();
     }
 }

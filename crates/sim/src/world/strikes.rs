@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use paceline_replica::Folder;
 
 use super::{Seat, World};
@@ -46,7 +47,9 @@ impl World {
             }
             Some(Seat::Agent(seat)) => {
                 seat.storage.power_cut(&mut self.draw);
-                seat.tasks.power_cut();
+                seat.machine.power_cut();
+                self.judge.machine(&seat.machine);
+                self.judge.powerless(name);
             }
             Some(Seat::Master(_) | Seat::Shard | Seat::Client) | None => {}
         }
@@ -100,8 +103,12 @@ impl World {
 
     /// Disks get well when their time is over, and a master that is being sent a snapshot is cut where that was planned.
     pub(super) fn look_at_disks(&mut self, now: u64) {
-        let well: Vec<String> =
-            self.sick_disks.iter().filter(|(_, until)| **until <= now).map(|(name, _)| name.clone()).collect();
+        let well: Vec<String> = self
+            .sick_disks
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in well {
             self.sick_disks.remove(&name);
             if let Some(disk) = self.disk_of(&name) {
@@ -132,27 +139,74 @@ impl World {
         self.cuts.push((clock::now_ms() + for_ms, id));
     }
 
+    /// A process stands still for a while: see `hosts::clock`.
+    pub fn pause(&mut self, name: &str, for_ms: u64) {
+        let Some(lives) = self.lives.get(name).filter(|_| self.is_up(name)) else { return };
+        self.trace.event(name, format_args!("is paused for {for_ms} ms"));
+        self.trace.count("pauses", 1);
+        lives.clock().advance(for_ms);
+        let hosts = self.hosts();
+        self.cut(&[name.to_owned()], &hosts, Way::Hold, for_ms);
+    }
+
+    /// Somebody sets the wall clock of a host.
+    pub fn set_wall(&mut self, name: &str, off_by_ms: i64) {
+        let Some(lives) = self.lives.get(name) else { return };
+        self.trace.event(name, format_args!("its wall clock is off by {off_by_ms} ms"));
+        self.trace.sometimes("a wall clock jumped");
+        lives.clock().set_wall(off_by_ms);
+    }
+
+    /// The clocks of a host run fast for a while.
+    pub fn drift(&mut self, name: &str, permille: u64, for_ms: u64) {
+        self.trace.event(name, format_args!("its clocks are {permille} in 1000 fast for {for_ms} ms"));
+        self.drifts.insert(name.to_owned(), (permille, clock::now_ms() + for_ms));
+    }
+
+    /// Clocks that run fast gain what they do in `passed_ms`.
+    pub(super) fn drift_on(&mut self, now: u64, passed_ms: u64) {
+        self.drifts.retain(|_, (_, until)| *until > now);
+        for (name, (permille, _)) in &self.drifts {
+            if let Some(lives) = self.lives.get(name).filter(|_| !self.down.contains_key(name)) {
+                lives.clock().advance(passed_ms * permille / 1_000);
+            }
+        }
+    }
+
+    /// Puts bytes before the leader that no service would propose.
+    pub fn propose(&mut self, name: &str, payload: Bytes) {
+        if let Some(Seat::Master(seat)) = self.seats.get(name) {
+            self.trace.event(name, format_args!("proposes {payload:02x?}"));
+            seat.door.put(payload);
+        }
+    }
+
     /// Messages get lost: a link fails at so many in a million messages, and may be whole again at the next one.
     pub fn lose(&mut self, per_million: u32) {
         self.trace.event("net", format_args!("loses {per_million} in a million"));
         self.sim.set_fail_rate(f64::from(per_million) / 1e6);
+        self.is_lossy = per_million > 0;
     }
 
-    /// The slowest message takes this long from now on.
-    pub fn slow(&mut self, latency_max_ms: u64) {
+    /// The slowest message takes this long from now on; usually it is not above `usual_max_ms`.
+    pub fn slow(&mut self, latency_max_ms: u64, usual_max_ms: u64) {
         self.trace.event("net", format_args!("is slow: up to {latency_max_ms} ms"));
+        self.is_slow = latency_max_ms > usual_max_ms;
         self.sim.set_max_message_latency(Duration::from_millis(latency_max_ms));
     }
 
     /// Everything is whole again and everybody comes back at once.
     pub fn heal(&mut self, shape: &Shape) {
         self.trace.event("net", "heals");
+        self.judge.healed();
+        (self.is_lossy, self.is_slow) = (false, false);
         self.sim.set_fail_rate(0.0);
         self.sim.set_max_message_latency(Duration::from_millis(shape.latency_max_ms));
         self.cuts.clear();
         self.dark.clear();
         self.links.heal(&self.sim);
         self.cut_installs.clear();
+        self.drifts.clear();
         self.sick_disks.clear();
         for name in self.hosts() {
             if let Some(disk) = self.disk_of(&name) {
