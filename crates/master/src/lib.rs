@@ -29,7 +29,9 @@ mod room;
 mod run;
 mod shares;
 mod show;
+mod witness;
 
 pub use config::{Founder, LogBudget, MasterConfig};
 pub use paceline_replica::{NO_RAFT_ID, REMOVED_FILE, Timings};
 pub use run::{MasterError, MasterParts, Surroundings, run, run_in};
+pub use witness::{Door, Witness, Witnessed};

@@ -12,6 +12,7 @@ use paceline_types::{Revision, TaskState};
 
 use crate::history::{Retiring, Settling};
 use crate::published::{Change, Published};
+use crate::witness::{Witness, Witnessed};
 
 /// Owns the cell of one replica, on the replica's apply thread.
 pub(crate) struct Machine {
@@ -20,6 +21,7 @@ pub(crate) struct Machine {
     metrics: Arc<Metrics>,
     history: Retiring,
     fatal: FatalHandler,
+    witness: Option<Witness>,
     /// Of the batch that is being applied.
     changes: Vec<Change>,
     transitions: u64,
@@ -33,7 +35,13 @@ impl Machine {
         history: Retiring,
         fatal: FatalHandler,
     ) -> Self {
-        Self { cell, published, metrics, history, fatal, changes: Vec::new(), transitions: 0 }
+        let (witness, changes) = (None, Vec::new());
+        Self { cell, published, metrics, history, fatal, witness, changes, transitions: 0 }
+    }
+
+    /// The same with somebody who is told of every entry.
+    pub(crate) fn witnessed(self, witness: Option<Witness>) -> Self {
+        Self { witness, ..self }
     }
 }
 
@@ -41,14 +49,19 @@ impl StateMachine for Machine {
     fn apply(&mut self, entry: CommittedEntry) -> Bytes {
         let revision = Revision(entry.revision);
         let started = Instant::now();
-        let Applied { replies, events, retired, newer_build_needed } = match Entry::decode(&entry.payload) {
-            Ok(decoded) => self.cell.apply(revision, &decoded),
+        let decoded = Entry::decode(&entry.payload);
+        let Applied { replies, events, retired, newer_build_needed } = match &decoded {
+            Ok(decoded) => self.cell.apply(revision, decoded),
             Err(error) => {
                 tracing::error!(%revision, %error, "an entry cannot be read: refused, as on every master");
                 self.cell.apply_undecodable(revision)
             }
         };
         self.metrics.cell.apply_seconds.observe(started.elapsed());
+        if let Some(witness) = &self.witness {
+            let (cell, term, entry) = (&self.cell, entry.term, decoded.as_ref().ok());
+            witness.call(&Witnessed { cell, revision, term, entry, replies: &replies, events: &events });
+        }
         self.metrics.cell.applied_entries.inc();
         for (state, tasks) in events.iter().filter_map(entered) {
             self.metrics.cell.task_transitions.of(state).add(tasks);

@@ -39,6 +39,7 @@ use crate::proposer::Proposer;
 use crate::published::Published;
 use crate::reads::Reads;
 use crate::room::{FREE_BYTES_MIN, Room};
+use crate::witness::{Door, Witness};
 
 /// How long a leader that was asked to end may take to hand over; then it ends all the same.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -83,6 +84,10 @@ pub struct Surroundings {
     pub execution: Execution,
     /// What a disk or a state that can no longer be trusted leads to.
     pub fatal: FatalHandler,
+    /// Who is told of every entry that is applied.
+    pub witness: Option<Witness>,
+    /// What comes through it is proposed as it is.
+    pub door: Option<Door>,
 }
 
 /// Why a master ended without being asked to.
@@ -152,6 +157,16 @@ pub async fn run<L: Listener>(
     run_in(Surroundings::default(), config, parts, shutdown).await
 }
 
+/// Proposes whatever comes; what became of it shows in the log.
+async fn propose_from(door: Door, replica: Arc<Replica>) {
+    loop {
+        let payload = door.next().await;
+        if let Err(error) = replica.propose(payload).await {
+            tracing::debug!(%error, "what came through the door was not committed");
+        }
+    }
+}
+
 /// [`run`] in other surroundings than a process of its own: the simulation.
 ///
 /// # Errors
@@ -175,7 +190,8 @@ pub async fn run_in<L: Listener>(
     options.log_tail_bytes = config.log.tail_bytes;
     (options.execution, options.fatal) = (execution, surroundings.fatal);
     let (retiring, history) = history::start(store.clone(), options.execution, options.fatal.clone())?;
-    let machine = Machine::new(cell, published.clone(), metrics.clone(), retiring, options.fatal.clone());
+    let machine = Machine::new(cell, published.clone(), metrics.clone(), retiring, options.fatal.clone())
+        .witnessed(surroundings.witness);
     let (leave, leaving) = watch::channel(false);
     let mut tasks: JoinSet<Result<(), MasterError>> = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -282,6 +298,7 @@ pub async fn run_in<L: Listener>(
         execution,
     };
     let observing = tokio::spawn(observer.run());
+    let knocking = surroundings.door.map(|door| tokio::spawn(propose_from(door, replica.clone())));
     tracing::info!(cell = %config.cell, master = %config.name, api = %config.api_address, "serving");
 
     let mut fatal = replica.fatal();
@@ -306,6 +323,9 @@ pub async fn run_in<L: Listener>(
     leave.send_replace(true);
     logs.close();
     observing.abort();
+    if let Some(knocking) = knocking {
+        knocking.abort();
+    }
     (*replica).clone().shutdown().await;
     while tasks.join_next().await.is_some() {}
     drop(replica);

@@ -10,7 +10,7 @@ use paceline_types::Revision;
 use tokio::time::{Instant, sleep};
 
 use crate::checks::{AT_REST, Sight};
-use crate::launched::Launched;
+use crate::judge::{DUE_WITHIN_MS, seen};
 use crate::trace::Trace;
 use crate::workload::ClientSeat;
 
@@ -18,15 +18,15 @@ use crate::workload::ClientSeat;
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a healed cell may take until everything due has ended: connections that hang from a cut are given up after 30
 /// seconds, the longest outage of an agent's dial adds some, and then the longest tasks run.
-const WITHIN: Duration = Duration::from_secs(180);
+const WITHIN: Duration = Duration::from_millis(DUE_WITHIN_MS);
+/// A watch that hangs from a cut notices it within 15 seconds, and opens again.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(25);
 
 /// Who audits, and against what.
 #[derive(Clone)]
 pub struct Auditor {
     /// As whom.
     pub seat: ClientSeat,
-    /// What really ran.
-    pub launched: Launched,
 }
 
 impl Auditor {
@@ -39,10 +39,16 @@ impl Auditor {
                 trace.count("jobs", sight.jobs.len() as u64);
                 note_points(trace, &sight);
                 for (name, check) in AT_REST {
-                    for what in check(&sight, &self.seat.ledger, &self.launched) {
+                    for what in check(&sight, &self.seat.ledger) {
                         trace.violation(name, what);
                     }
                 }
+                let until = Instant::now() + FOLLOWED_WITHIN;
+                while !self.seat.judge.is_followed(Revision(sight.revision)) && Instant::now() < until {
+                    sleep(LOOK).await;
+                }
+                let jobs: Vec<_> = sight.jobs.iter().filter_map(|(job, _)| seen(job)).collect();
+                self.seat.judge.at_rest(Revision(sight.revision), &jobs);
             }
             Err(error) => trace.violation("serves-again", format!("{error:#}")),
         }
@@ -69,12 +75,13 @@ impl Auditor {
 
     /// Everything, if all jobs have ended and all masters are at one revision; nothing otherwise.
     async fn look(&self, client: &Client) -> Result<Option<Sight>> {
-        let request = v1::ListJobsRequest { retired: true, ..v1::ListJobsRequest::default() };
-        let jobs = client.jobs().list(request).await.context("listing jobs")?;
+        self.seat.judge.check_liveness();
+        let v1::ListJobsReply { jobs, revision, .. } =
+            self.seat.list(client, true).await.context("listing jobs")?;
         if jobs.iter().any(|job| job.ended_revision.is_none()) {
             return Ok(None);
         }
-        let mut sight = Sight::default();
+        let mut sight = Sight { revision, ..Sight::default() };
         for job in jobs {
             let uid = job.uid.context("a job without a uid")?;
             let tasks =

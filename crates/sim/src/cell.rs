@@ -1,20 +1,27 @@
 //! One seed of the whole cell: the safety phase with its faults, then healing, then the audit.
 
 use anyhow::Result;
+use bytes::Bytes;
 use paceline_identity::Role;
+use paceline_verify::history::ClientNumber;
 
 use crate::audit::Auditor;
 use crate::clock;
 use crate::draw::Draw;
 use crate::ledger::Ledger;
 use crate::observer::Observer;
-use crate::plan::{Fault, Plan, Target};
+use crate::plan::{Fault, Plan, Side, Target};
 use crate::trace::Trace;
+use crate::watcher::Watcher;
 use crate::workload::{ClientSeat, Script};
 use crate::world::World;
 
 /// Clients that are still busy this long after the safety phase was to end are stuck: a call takes 20 seconds at most.
 const CLIENTS_OVERDUE_MS: u64 = 600_000;
+/// An entry of the version in use that needs the second feature level: fields 1 and 4 of its message.
+static ABOVE_THE_LEVEL: [u8; 4] = [0x08, 0x01, 0x20, 0x02];
+/// A field that ends before its length says.
+static NO_ENTRY: [u8; 3] = [0x1a, 0x7f, 0x00];
 /// The audit gives up by itself before this.
 const AUDIT_OVERDUE_MS: u64 = 1_200_000;
 
@@ -35,27 +42,37 @@ struct Run<'p> {
     world: World,
     ledger: Ledger,
     draw: Draw,
+    clients: u32,
 }
 
 impl<'p> Run<'p> {
     fn new(seed: u64, plan: &'p Plan, trace: &Trace) -> Result<Self> {
         let world = World::new(seed, &plan.shape, trace)?;
         let draw = Draw::new(seed).part("clients");
-        let mut run = Self { plan, trace: trace.clone(), world, ledger: Ledger::default(), draw };
+        let mut run = Self { plan, trace: trace.clone(), world, ledger: Ledger::default(), draw, clients: 0 };
         for (name, script) in plan.shape.client_names().into_iter().zip(&plan.scripts) {
             let seat = run.client(&name, script.clone());
             run.world.add_client(&name, move || seat.clone().live());
         }
+        let watcher = Watcher { seat: run.client("follow", Script::default()) };
+        run.world.add_client("follow", move || watcher.clone().live());
         let observer = Observer { seat: run.client("watch", Script::default()) };
         run.world.add_client("watch", move || observer.clone().live());
         Ok(run)
+    }
+
+    fn next_number(&mut self) -> ClientNumber {
+        self.clients += 1;
+        ClientNumber(self.clients)
     }
 
     fn client(&mut self, name: &str, script: Script) -> ClientSeat {
         ClientSeat {
             name: name.to_owned(),
             identity: self.world.keys().injected(Role::Operator, name),
+            number: self.next_number(),
             id: self.draw.bytes(),
+            judge: self.world.judge().clone(),
             masters: self.plan.shape.master_names(),
             script,
             ledger: self.ledger.clone(),
@@ -86,24 +103,69 @@ impl<'p> Run<'p> {
 
     fn strike(&mut self, fault: &Fault) {
         match fault {
-            Fault::Kill { who, back_ms } => {
-                if let Some(name) = self.name_of(who) {
-                    self.world.kill(&name, *back_ms);
-                }
-            }
-            Fault::PowerCut { who, back_ms } => {
-                if let Some(name) = self.name_of(who) {
-                    self.world.cut_power(&name, *back_ms);
-                }
-            }
             Fault::Cut { from, to, way, for_ms } => {
-                let from =
-                    if from.is_empty() { self.ledger.leader().into_iter().collect() } else { from.clone() };
-                let to = if to.is_empty() { self.world.hosts() } else { to.clone() };
-                self.world.cut(&from, &to, *way, *for_ms);
+                let (from, to) = (self.side(from), self.side(to));
+                if let (Some(from), Some(to)) = (from, to) {
+                    self.world.cut(&from, &to, *way, *for_ms);
+                }
             }
             Fault::Lose { per_million } => self.world.lose(*per_million),
-            Fault::Slow { latency_max_ms } => self.world.slow(*latency_max_ms),
+            Fault::Slow { latency_max_ms } => {
+                self.world.slow(*latency_max_ms, self.plan.shape.latency_max_ms);
+            }
+            Fault::BadEntry { above_the_level } => {
+                if let Some(name) = self.name_of(&Target::Leader) {
+                    let payload: &[u8] = if *above_the_level { &ABOVE_THE_LEVEL } else { &NO_ENTRY };
+                    self.world.propose(&name, Bytes::from_static(payload));
+                }
+            }
+            Fault::Kill { who, .. }
+            | Fault::Pause { who, .. }
+            | Fault::WallJump { who, .. }
+            | Fault::Drift { who, .. }
+            | Fault::PowerCut { who, .. }
+            | Fault::CutAtOperation { who, .. }
+            | Fault::CutInstall { who, .. }
+            | Fault::DiskError { who, .. }
+            | Fault::DiskFull { who, .. }
+            | Fault::SlowDisk { who, .. } => {
+                if let Some(name) = self.name_of(who) {
+                    self.strike_host(&name, fault);
+                }
+            }
+        }
+    }
+
+    fn strike_host(&mut self, name: &str, fault: &Fault) {
+        let world = &mut self.world;
+        match *fault {
+            Fault::Kill { back_ms, .. } => world.kill(name, back_ms),
+            Fault::PowerCut { back_ms, .. } => world.cut_power(name, back_ms),
+            Fault::CutAtOperation { operations, .. } => world.cut_at_operation(name, operations),
+            Fault::CutInstall { within_ms, .. } => world.cut_next_install(name, within_ms),
+            Fault::DiskError { operation, .. } => world.fail_disk(name, operation),
+            Fault::DiskFull { nearly, for_ms, .. } => world.fill_disk(name, nearly, for_ms),
+            Fault::SlowDisk { permille, longest_ms, for_ms, .. } => {
+                world.slow_disk(name, permille, longest_ms, for_ms);
+            }
+            Fault::Pause { for_ms, ref who } => {
+                if *who == Target::Leader {
+                    self.trace.sometimes("the leader was paused");
+                }
+                world.pause(name, for_ms);
+            }
+            Fault::WallJump { off_by_ms, .. } => world.set_wall(name, off_by_ms),
+            Fault::Drift { permille, for_ms, .. } => world.drift(name, permille, for_ms),
+            Fault::Cut { .. } | Fault::Lose { .. } | Fault::Slow { .. } | Fault::BadEntry { .. } => {}
+        }
+    }
+
+    /// Nobody, where the leader is meant and nobody has said yet who leads.
+    fn side(&self, side: &Side) -> Option<Vec<String>> {
+        match side {
+            Side::Hosts(names) => Some(names.clone()),
+            Side::Leader => self.name_of(&Target::Leader).map(|name| vec![name]),
+            Side::Everybody => Some(self.world.hosts()),
         }
     }
 
@@ -112,8 +174,9 @@ impl<'p> Run<'p> {
         match who {
             Target::Host(name) => Some(name.clone()),
             Target::Leader => {
+                let leader = self.ledger.leader()?;
                 self.trace.sometimes("the leader was struck");
-                self.ledger.leader()
+                Some(leader)
             }
         }
     }
@@ -121,7 +184,7 @@ impl<'p> Run<'p> {
     /// The liveness phase: the cell must serve, and everything due must end.
     fn audit(&mut self) -> Result<()> {
         let seat = self.client("audit", Script::default());
-        let auditor = Auditor { seat, launched: self.world.launched().clone() };
+        let auditor = Auditor { seat };
         self.world.add_client("audit", move || auditor.clone().live());
         let begun = clock::now_ms();
         while !self.ledger.is_settled() {
@@ -131,7 +194,10 @@ impl<'p> Run<'p> {
             }
             self.world.step()?;
         }
+        self.world.judge().judge();
         self.trace.count("virtual_ms", clock::now_ms());
+        // A seed whose clients achieved nothing shows nothing: whoever sweeps must not count it.
+        self.trace.count("void", u64::from(self.ledger.mutations_done() == 0));
         Ok(())
     }
 }

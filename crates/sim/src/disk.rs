@@ -128,6 +128,16 @@ impl SimDisk {
         self.device.lock().names.list(folder).iter().any(|name| name.ends_with(ending))
     }
 
+    /// What is written, in bytes.
+    pub fn used_bytes(&self) -> u64 {
+        self.device.lock().used_bytes()
+    }
+
+    /// The names in a folder, as a process would see them.
+    pub fn names(&self, folder: Folder) -> Vec<String> {
+        self.device.lock().names.list(folder)
+    }
+
     /// Ends the life of the process: its handles are refused from now on. A cut that happened before decides the kind.
     pub fn crash(&self, kind: CrashKind) -> Loss {
         self.device.lock().crash(kind)
@@ -183,6 +193,10 @@ impl Medium for SimDisk {
 
     fn power_cut(&self, _draw: &mut Draw) {
         self.crash(CrashKind::PowerCut);
+    }
+
+    fn disk(&self) -> Option<SimDisk> {
+        Some(self.clone())
     }
 }
 

@@ -4,6 +4,7 @@
 //! same on every host, since each has an address of its own.
 
 mod agent;
+mod clock;
 mod master;
 mod shard;
 
@@ -17,6 +18,7 @@ use crate::power::Power;
 use crate::trace::Trace;
 
 pub use agent::{AgentSeat, AgentStorage};
+pub use clock::HostClock;
 pub use master::MasterSeat;
 pub use shard::ShardSeat;
 
@@ -41,6 +43,7 @@ pub struct Lives {
     name: Arc<str>,
     power: Arc<Mutex<Power>>,
     ended: Arc<Mutex<Option<String>>>,
+    clock: HostClock,
     trace: Trace,
 }
 
@@ -48,7 +51,8 @@ impl Lives {
     /// Before the first.
     #[must_use]
     pub fn new(name: &str, trace: Trace) -> Self {
-        Self { name: name.into(), power: Arc::default(), ended: Arc::default(), trace }
+        let (power, ended, clock) = Default::default();
+        Self { name: name.into(), power, ended, clock, trace }
     }
 
     /// The next life begins.
@@ -56,6 +60,7 @@ impl Lives {
         let power = Power::default();
         *self.power.lock() = power.clone();
         *self.ended.lock() = None;
+        self.clock.begin(&self.name);
         self.trace.event(&self.name, "starts");
         Party { identity, power, trace: self.trace.clone() }
     }
@@ -64,6 +69,12 @@ impl Lives {
     fn end(&self, how: &str) {
         self.trace.event(&self.name, format_args!("ended: {how}"));
         *self.ended.lock() = Some(how.to_owned());
+    }
+
+    /// Its clocks.
+    #[must_use]
+    pub const fn clock(&self) -> &HostClock {
+        &self.clock
     }
 
     /// The power of the present life.

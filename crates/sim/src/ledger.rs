@@ -1,10 +1,12 @@
-//! What clients asked for and were told: the outside view that the checks hold the cell to.
+//! What clients asked for, as far as the checks at rest need it, and what the driver has to know of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paceline_client::ClientError;
 use parking_lot::Mutex;
+
+use crate::workload::Wanted;
 
 /// What a call came to, as its caller knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,29 +39,17 @@ pub struct JobRecord {
     pub tasks: u32,
     /// The exit code of its tasks.
     pub exit: u8,
-    /// The answer to its submission; nothing while it is awaited.
-    pub submitted: Option<Answer>,
-    /// How often a submission of it was asked for.
-    pub asked: usize,
-    /// What the cell called it: revision and ordinal of its submission. Asked for again after it had ended, it is
-    /// another job of the same name.
-    pub uids: BTreeSet<(u64, u32)>,
     /// Answers to stops; an open one counts as asked.
     pub stops: Vec<Answer>,
-    /// Answers to deletions.
-    pub deletions: Vec<Answer>,
 }
-
-/// The state digest of a revision, and who said so.
-type Digest = (Vec<u8>, String);
 
 #[derive(Debug, Default)]
 struct State {
     jobs: BTreeMap<String, JobRecord>,
-    digests: BTreeMap<u64, Digest>,
     /// Of the highest term that anybody spoke of.
     leader: Option<(u64, String)>,
     clients_done: usize,
+    mutations_done: u64,
     settled: bool,
 }
 
@@ -69,17 +59,9 @@ pub struct Ledger(Arc<Mutex<State>>);
 
 impl Ledger {
     /// A submission is about to be made.
-    pub fn submitting(&self, name: &str, tasks: u32, exit: u8) {
-        let record = JobRecord {
-            tasks,
-            exit,
-            submitted: None,
-            asked: 0,
-            uids: BTreeSet::new(),
-            stops: Vec::new(),
-            deletions: Vec::new(),
-        };
-        self.0.lock().jobs.insert(name.to_owned(), record);
+    pub fn submitting(&self, wanted: &Wanted) {
+        let record = JobRecord { tasks: wanted.tasks, exit: wanted.exit, stops: Vec::new() };
+        self.0.lock().jobs.insert(wanted.name.clone(), record);
     }
 
     /// Changes what is remembered of a job.
@@ -91,13 +73,6 @@ impl Ledger {
     #[must_use]
     pub fn jobs(&self) -> BTreeMap<String, JobRecord> {
         self.0.lock().jobs.clone()
-    }
-
-    /// A master said what its state is at a revision; says who said otherwise before.
-    pub fn digest(&self, revision: u64, digest: &[u8], master: &str) -> Option<String> {
-        let mut state = self.0.lock();
-        let known = state.digests.entry(revision).or_insert_with(|| (digest.to_vec(), master.to_owned()));
-        (known.0 != digest).then(|| known.1.clone())
     }
 
     /// Who led when somebody asked last.
@@ -123,6 +98,17 @@ impl Ledger {
     #[must_use]
     pub fn clients_done(&self) -> usize {
         self.0.lock().clients_done
+    }
+
+    /// A change was acknowledged.
+    pub fn mutation_done(&self) {
+        self.0.lock().mutations_done += 1;
+    }
+
+    /// How many changes were acknowledged.
+    #[must_use]
+    pub fn mutations_done(&self) -> u64 {
+        self.0.lock().mutations_done
     }
 
     /// Everything that was due has ended, and was looked at.

@@ -2,10 +2,10 @@
 //! with virtual time.
 //!
 //! ```text
-//! seed ─► plan (shape, scripts, faults) ─► cell: safety phase ─► heal ─► audit: liveness, checks
+//! seed ─► plan (shape, scripts, faults) ─► cell: safety phase ─► heal ─► audit: liveness, checks; judge all along
 //!                                            │ tick by tick
 //!                                            ▼
-//!            world: turmoil hosts ─► hosts: production run functions ─► net · medium · tasks · clock
+//!            world: turmoil hosts ─► hosts: production run functions ─► net · medium · machine · clock
 //! ```
 //!
 //! It leaves the meaning of everything to production code and the rules of histories to `verify`. What a process would
@@ -22,10 +22,11 @@ pub mod consensus;
 pub mod disk;
 pub mod draw;
 pub mod hosts;
+pub mod judge;
 pub mod keys;
-pub mod launched;
 pub mod ledger;
 pub mod links;
+pub mod machine;
 pub mod medium;
 pub mod net;
 pub mod observer;
@@ -34,7 +35,7 @@ pub mod plants;
 pub mod points;
 pub mod power;
 pub mod shape;
-pub mod tasks;
 pub mod trace;
+pub mod watcher;
 pub mod workload;
 pub mod world;

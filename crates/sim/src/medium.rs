@@ -5,6 +5,7 @@ use std::sync::Arc;
 use paceline_replica::{Disk, MemoryDisk};
 use parking_lot::Mutex;
 
+use crate::disk::SimDisk;
 use crate::draw::Draw;
 
 /// The disk of one master, over all of its lives.
@@ -13,21 +14,9 @@ pub trait Medium: Send + Sync {
     fn begin_life(&self) -> Arc<dyn Disk>;
     /// The machine loses its power: what was not synced is at the mercy of the draw.
     fn power_cut(&self, draw: &mut Draw);
-}
-
-/// A disk that keeps what was synced and any prefix of the rest, and has no other faults.
-#[derive(Debug, Default)]
-pub struct PlainMedium(Mutex<MemoryDisk>);
-
-impl Medium for PlainMedium {
-    fn begin_life(&self) -> Arc<dyn Disk> {
-        Arc::new(self.0.lock().clone())
-    }
-
-    fn power_cut(&self, draw: &mut Draw) {
-        let mut disk = self.0.lock();
-        let kept = draw.between(0, disk.pending_batches() as u64);
-        *disk = disk.after_crash(usize::try_from(kept).expect("below a count of batches in memory"));
+    /// The disk behind it, where it fails like a real one.
+    fn disk(&self) -> Option<SimDisk> {
+        None
     }
 }
 

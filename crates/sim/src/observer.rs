@@ -29,6 +29,7 @@ impl Observer {
                 let Ok(at) = client.at(master).await else { continue };
                 if let Ok(status) = at.cell().status().await {
                     self.seat.heard(&status);
+                    self.seat.judge.status(&status);
                     self.seat.trace.count("digests", 1);
                 }
             }

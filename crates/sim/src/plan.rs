@@ -10,7 +10,7 @@ use crate::draw::Draw;
 use crate::shape::Shape;
 use crate::workload::Script;
 
-pub use faults::{Fault, Target};
+pub use faults::{Fault, Side, Target};
 
 /// A run from beginning to end.
 #[derive(Debug, Clone)]

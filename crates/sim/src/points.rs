@@ -44,15 +44,29 @@ impl Simulation {
 /// What must have happened in some whole cell of a sweep. Each is a sentence in the past tense.
 pub const CELL: &[&str] = &[
     "a call ended with its outcome open",
+    "a crash lost unsynced bytes",
     "a finished job retired",
+    "a late retry was answered as before",
+    "a late retry was refused",
     "a log was purged",
+    "a master lost its power as a snapshot came",
+    "a node was written off",
+    "a recovery from a crash was cut short",
     "a task failed",
     "a task was stopped",
     "a task was tried again",
+    "a wall clock jumped",
+    "a watch was resumed",
+    "a watch was told to list again",
     "all masters were down at once",
     "all shards were down at once",
+    "an entry that no build can read was refused",
+    "an operator ended the brake",
     "leadership was handed over",
+    "the brake held write-offs back",
+    "the leader was paused",
     "the leader was struck",
+    "the power went at an operation of a disk",
 ];
 
 /// What must have happened in some seed of consensus alone.

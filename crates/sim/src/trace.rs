@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -31,8 +31,8 @@ struct State {
 /// FNV-1a's basis and prime: a digest against accidents, not against people.
 const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
-/// Violations that are kept: the first ones tell, and one run can repeat itself at every tick.
-const VIOLATIONS_MAX: usize = 20;
+/// Violations of one check that are kept: the first ones tell, and one run can repeat itself at every tick. Checks are few.
+const VIOLATIONS_MAX: usize = 5;
 
 impl State {
     fn fold(&mut self, bytes: &[u8]) {
@@ -91,7 +91,8 @@ impl Trace {
     pub fn violation(&self, check: &str, what: impl fmt::Display) {
         self.event(check, format_args!("VIOLATION: {what}"));
         let mut state = self.0.lock();
-        if state.violations.len() < VIOLATIONS_MAX {
+        let told = state.violations.iter().filter(|text| text.split(':').next() == Some(check)).count();
+        if told < VIOLATIONS_MAX {
             state.violations.push(format!("{check}: {what}"));
         }
     }
@@ -99,13 +100,18 @@ impl Trace {
     /// Bytes left one end of a connection for the other.
     pub fn bytes(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let mut state = self.0.lock();
-        let ends = (from.port(), to.port(), clock::now_ms(), bytes.len() as u64, crc32c::crc32c(bytes));
-        state.fold(&ends.0.to_le_bytes());
-        state.fold(&ends.1.to_le_bytes());
-        state.fold(&ends.2.to_le_bytes());
-        state.fold(&ends.3.to_le_bytes());
-        state.fold(&ends.4.to_le_bytes());
-        *state.counts.entry("net_bytes").or_default() += ends.3;
+        for end in [from, to] {
+            match end.ip() {
+                IpAddr::V4(host) => state.fold(&host.octets()),
+                IpAddr::V6(host) => state.fold(&host.octets()),
+            }
+            state.fold(&end.port().to_le_bytes());
+        }
+        let length = bytes.len() as u64;
+        state.fold(&clock::now_ms().to_le_bytes());
+        state.fold(&length.to_le_bytes());
+        state.fold(&crc32c::crc32c(bytes).to_le_bytes());
+        *state.counts.entry("net_bytes").or_default() += length;
         *state.counts.entry("net_writes").or_default() += 1;
     }
 

@@ -1,85 +1,36 @@
-//! What clients do: each carries out its script, one call after the other, and notes what it was told.
+//! What clients do: each carries out its script, one call after the other; every call and its answer is told to the judge.
+
+mod script;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_client::{CellFolder, Client, ClientError, ClientId, MasterEntry, v1};
 use paceline_identity::PeerIdentity;
-use paceline_rules::JobSpec;
-use paceline_types::Resources;
+use paceline_types::Revision;
+use paceline_verify::history::{Action, ClientNumber, Freshness, Outcome, RequestId, Target};
 use tokio::time::{Instant, sleep_until};
 
 use crate::hosts::{API_PORT, address};
+use crate::judge::{Judge, Says, outcome};
 use crate::keys::CELL;
 use crate::ledger::{Answer, Ledger};
 use crate::net::{Party, Plane, SimConnector};
 use crate::power::Power;
 use crate::trace::Trace;
 
+pub use script::{Call, Script, Wanted};
+
 /// How long a call may take: less than the longest outage that plans make, so that some calls end open.
 const WITHIN: Duration = Duration::from_secs(20);
-/// Memory that each task asks for.
-const TASK_MEMORY_BYTES: u64 = 1 << 20;
-
-/// A call of a script.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
-    /// Submits a job of equal tasks.
-    Submit {
-        /// Its name.
-        name: String,
-        /// How many tasks.
-        tasks: u32,
-        /// What each asks for.
-        cpu_milli: u64,
-        /// How long each lasts.
-        task_ms: u64,
-        /// With which code each exits.
-        exit: u8,
-    },
-    /// Submits an earlier job of the script once more, word for word.
-    Again {
-        /// Its name.
-        name: String,
-    },
-    /// Stops a job.
-    Stop {
-        /// Its name.
-        name: String,
-    },
-    /// Deletes a job.
-    Delete {
-        /// Its name.
-        name: String,
-    },
-    /// Reads one job.
-    Get {
-        /// Its name.
-        name: String,
-    },
-    /// Reads the status of the cell from any master, digest and all.
-    Status,
-    /// Asks the leader to hand over.
-    Transfer,
-    /// Bounds how many jobs the cell holds, so that finished ones retire early.
-    Bound {
-        /// So many.
-        jobs: u64,
-    },
-}
-
-/// What one client does when.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Script {
-    /// Calls, each not before its time in milliseconds.
-    pub calls: Vec<(u64, Call)>,
-}
 
 /// A client program.
 #[derive(Clone)]
 pub struct ClientSeat {
     /// Its host.
     pub name: String,
+    /// Its number in the history.
+    pub number: ClientNumber,
     /// Who it is.
     pub identity: PeerIdentity,
     /// Names it in request ids.
@@ -90,6 +41,8 @@ pub struct ClientSeat {
     pub script: Script,
     /// Where it notes what it was told.
     pub ledger: Ledger,
+    /// Who judges that.
+    pub judge: Judge,
     /// Where it is seen.
     pub trace: Trace,
 }
@@ -118,47 +71,59 @@ impl ClientSeat {
     pub async fn live(self) -> turmoil::Result {
         let client = self.open();
         let begun = Instant::now();
+        let mut changed = false;
         for (at_ms, call) in &self.script.calls {
             sleep_until(begun + Duration::from_millis(*at_ms)).await;
-            self.carry_out(&client, call).await;
+            self.carry_out(&client, call, &mut changed).await;
         }
         self.trace.event(&self.name, "has no more to ask");
         self.ledger.client_done();
         Ok(())
     }
 
-    async fn carry_out(&self, client: &Client, call: &Call) {
+    /// `changed`: a change was asked for before.
+    async fn carry_out(&self, client: &Client, call: &Call, changed: &mut bool) {
+        let first = !*changed;
         match call {
-            Call::Submit { name, tasks, cpu_milli, task_ms, exit } => {
-                self.ledger.submitting(name, *tasks, *exit);
-                self.submit(client, &spec(name, *tasks, *cpu_milli, *task_ms, *exit)).await;
+            Call::Submit(wanted) => {
+                *changed = true;
+                self.ledger.submitting(wanted);
+                self.submit(client, wanted, first.then(|| self.first_id())).await;
             }
             Call::Again { name } => {
-                if let Some(spec) = self.spec_of(name) {
-                    self.submit(client, &spec).await;
+                *changed = true;
+                if let Some(wanted) = self.script.wanted(name) {
+                    self.submit(client, wanted, None).await;
                 }
             }
+            Call::RetryFirst => self.retry_first().await,
             Call::Stop { name } => {
-                let asked = client.jobs().stop(name.as_str()).await.map(|reply| reply.revision);
-                let answer = self.said(&format!("stop {name}"), asked);
+                *changed = true;
+                let action = Action::Stop { job: Target::name(name) };
+                let asked = self.ask(action, None, client.jobs().stop(name.as_str())).await;
+                let answer = self.changed(&format!("stop {name}"), asked.map(|reply| reply.revision));
                 self.ledger.note(name, |job| job.stops.push(answer));
             }
             Call::Delete { name } => {
-                let asked = client.jobs().delete(name.as_str()).await.map(|reply| reply.revision);
-                let answer = self.said(&format!("delete {name}"), asked);
-                self.ledger.note(name, |job| job.deletions.push(answer));
+                *changed = true;
+                let action = Action::Delete { job: Target::name(name) };
+                let asked = self.ask(action, None, client.jobs().delete(name.as_str())).await;
+                self.changed(&format!("delete {name}"), asked.map(|reply| reply.revision));
             }
-            Call::Get { name } => {
-                let read = client.jobs().get(name.as_str()).await.map(|job| job.revision);
-                self.said(&format!("get {name}"), read);
+            Call::Get { name, stale } => self.get(client, name, *stale).await,
+            Call::List { retired } => {
+                let read = self.list(client, *retired).await;
+                self.said("list", read.map(|reply| reply.revision));
             }
-            Call::Status => {
-                let status = client.stale().cell().status().await;
-                if let Ok(status) = &status {
-                    self.heard(status);
-                }
-                self.said("status", status.map(|status| status.revision));
+            _ => {
+                *changed |= !matches!(call, Call::Status);
+                self.administer(client, call).await;
             }
+        }
+    }
+
+    async fn administer(&self, client: &Client, call: &Call) {
+        match call {
             Call::Transfer => {
                 let moved = client.cell().transfer_leadership(None).await;
                 if moved.is_ok() {
@@ -172,36 +137,86 @@ impl ClientSeat {
                 let set = client.cell().set_config(change).await;
                 self.said(&format!("bound of {jobs} jobs"), set.map(|_| client.revision().0));
             }
+            Call::ReleaseBrake => {
+                self.judge.released(false);
+                let released = client.cell().release_brake().await;
+                let open = released.as_ref().is_err_and(|error| refused_is_open(error));
+                self.judge.released(open);
+                if released.as_ref().is_ok_and(|was_on| *was_on) {
+                    self.trace.sometimes("an operator ended the brake");
+                }
+                self.said("brake release", released.map(u64::from));
+            }
+            _ => {
+                let status = client.stale().cell().status().await;
+                if let Ok(status) = &status {
+                    self.heard(status);
+                }
+                self.said("status", status.map(|status| status.revision));
+            }
         }
     }
 
-    async fn submit(&self, client: &Client, spec: &JobSpec) {
-        self.ledger.note(&spec.name, |job| job.asked += 1);
-        let reply = client.jobs().submit(spec).await;
-        let uid =
-            reply.as_ref().ok().and_then(|reply| reply.uid.as_ref()).map(|uid| (uid.revision, uid.ordinal));
-        let answer = self.said(
-            &format!("submit {} of {} tasks", spec.name, spec.tasks),
-            reply.map(|reply| reply.revision),
-        );
-        self.ledger.note(&spec.name, |job| {
-            job.uids.extend(uid);
-            // What is certain stays: a retry that is refused does not undo what was acknowledged, or what is open.
-            match (&job.submitted, &answer) {
-                (Some(Answer::Done(_)), _) | (Some(Answer::Open), Answer::NotDone(_)) => {}
-                _ => job.submitted = Some(answer),
-            }
-        });
+    /// Makes a call on jobs, and has it and its answer noted.
+    pub async fn ask<R: Says>(
+        &self,
+        action: Action,
+        request: Option<RequestId>,
+        call: impl Future<Output = Result<R, ClientError>>,
+    ) -> Result<R, ClientError> {
+        let id = self.judge.invoked(self.number, request, action);
+        let result = call.await;
+        self.judge.returned(id, outcome(&result));
+        result
     }
 
-    /// The words of an earlier submission of this script.
-    fn spec_of(&self, wanted: &str) -> Option<JobSpec> {
-        self.script.calls.iter().find_map(|(_, call)| match call {
-            Call::Submit { name, tasks, cpu_milli, task_ms, exit } if name == wanted => {
-                Some(spec(name, *tasks, *cpu_milli, *task_ms, *exit))
+    /// Reads all jobs at once, and has that noted.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn list(&self, client: &Client, retired: bool) -> Result<v1::ListJobsReply, ClientError> {
+        let action = Action::List { prefix: String::new(), retired, read: Freshness::LINEARIZABLE };
+        let request = v1::ListJobsRequest { retired, ..v1::ListJobsRequest::default() };
+        self.ask(action, None, client.jobs().list_page(request)).await
+    }
+
+    async fn get(&self, client: &Client, name: &str, stale: bool) {
+        let read = if stale { Freshness::stale(Revision(0)) } else { Freshness::LINEARIZABLE };
+        let from = if stale { client.stale() } else { client.clone() };
+        let action = Action::Get { job: Target::name(name), read };
+        let asked = self.ask(action, None, from.jobs().get(name)).await;
+        self.said(&format!("get {name}"), asked.map(|job| job.revision));
+    }
+
+    /// The id that the client library gives to the first change of a process.
+    fn first_id(&self) -> RequestId {
+        RequestId { principal: self.identity.principal(), client: self.id, sequence: 1 }
+    }
+
+    async fn submit(&self, client: &Client, wanted: &Wanted, request: Option<RequestId>) {
+        let spec = wanted.spec();
+        let action = Action::Submit { name: wanted.name.clone(), spec: wanted.hash_of_spec() };
+        let reply = self.ask(action, request, client.jobs().submit(&spec)).await;
+        let what = format!("submit {} of {} tasks", wanted.name, wanted.tasks);
+        self.changed(&what, reply.map(|reply| reply.revision));
+    }
+
+    /// Another handle with the same client id begins its sequence anew: its first change has the id of the first change
+    /// of this script.
+    async fn retry_first(&self) {
+        let Some(wanted) = self.script.first() else { return };
+        let late = self.open();
+        let action = Action::Submit { name: wanted.name.clone(), spec: wanted.hash_of_spec() };
+        let spec = wanted.spec();
+        let reply = self.ask(action, Some(self.first_id()), late.jobs().submit(&spec)).await;
+        match &reply {
+            Ok(_) => self.trace.sometimes("a late retry was answered as before"),
+            Err(error) if error.code() == Some(v1::ErrorCode::RequestAnswered) => {
+                self.trace.sometimes("a late retry was refused");
             }
-            _ => None,
-        })
+            Err(_) => {}
+        }
+        self.said(&format!("late retry of {}", wanted.name), reply.map(|reply| reply.revision));
     }
 
     /// Notes what a status says about leader and state.
@@ -210,11 +225,20 @@ impl ClientSeat {
         if status.masters.iter().any(|master| master.purged_revision.is_some()) {
             self.trace.sometimes("a log was purged");
         }
-        let Some(state) = &status.state_digest else { return };
-        if let Some(other) = self.ledger.digest(state.revision, &state.digest, &status.answered_by) {
-            let text = format!("{} and {other} differ at revision {}", status.answered_by, state.revision);
-            self.trace.violation("replicas-agree", text);
+        if status.node_loss.as_ref().is_some_and(|loss| loss.brake.is_some()) {
+            self.trace.sometimes("the brake held write-offs back");
         }
+        if let Some(state) = &status.state_digest {
+            self.judge.digest(&status.answered_by, state);
+        }
+    }
+
+    fn changed(&self, what: &str, outcome: Result<u64, ClientError>) -> Answer {
+        let answer = self.said(what, outcome);
+        if matches!(answer, Answer::Done(_)) {
+            self.ledger.mutation_done();
+        }
+        answer
     }
 
     fn said(&self, what: &str, outcome: Result<u64, ClientError>) -> Answer {
@@ -239,9 +263,7 @@ impl ClientSeat {
     }
 }
 
-fn spec(name: &str, tasks: u32, cpu_milli: u64, task_ms: u64, exit: u8) -> JobSpec {
-    let mut spec = JobSpec::batch(name, tasks, &["/bin/task"], Resources::new(cpu_milli, TASK_MEMORY_BYTES));
-    spec.template.env.insert("SIM_MS".into(), task_ms.to_string());
-    spec.template.env.insert("SIM_EXIT".into(), exit.to_string());
-    spec
+/// Whether what was asked for may be done all the same.
+fn refused_is_open(error: &ClientError) -> bool {
+    crate::judge::refused(error) == Outcome::Unknown
 }

@@ -1,6 +1,10 @@
 //! The cell on turmoil: builds its hosts, moves time tick by tick, kills, cuts and brings back.
 //!
-//! It decides nothing about what happens when; plans do. What a process needs to outlive itself is in its seat.
+//! It decides nothing about what happens when; plans do. What a process needs to outlive itself is in its seat. Who dies
+//! and comes back is in `burial`, what is done to hosts, links and disks in `strikes`.
+
+mod burial;
+mod strikes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,30 +12,32 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
 use paceline_identity::Role;
+use paceline_master::Door;
 use paceline_replica::MemoryHistory;
 use paceline_shard::ShardLimits;
 use paceline_types::Resources;
 use turmoil::Sim;
 
 use crate::clock;
+use crate::disk::SimDisk;
 use crate::draw::Draw;
 use crate::hosts::{AgentSeat, AgentStorage, Lives, MasterSeat, ShardSeat};
+use crate::judge::Judge;
 use crate::keys::Keys;
-use crate::launched::Launched;
-use crate::links::{Links, Way};
-use crate::medium::{LyingMedium, Medium, PlainMedium};
+use crate::links::Links;
+use crate::machine::Machine;
+use crate::medium::{LyingMedium, Medium};
 use crate::shape::Shape;
-use crate::tasks::Tasks;
 use crate::trace::Trace;
 
-/// One step of the simulation: a twentieth of the shortest heartbeat in use.
-pub const TICK: Duration = Duration::from_millis(1);
+/// One step of the simulation: a tenth of the shortest heartbeat in use. Each visits every host, so half of it costs twice.
+pub const TICK: Duration = Duration::from_millis(2);
+/// Between two readings of the machines' journals: far below the time in which a cell can react to what they say.
+const LOOK_MS: u64 = 20;
 /// Longer than any run: the driver decides when it is over.
 const DURATION_MAX: Duration = Duration::from_secs(1 << 20);
 /// Segments of one connection under way, and connections that wait for one listener: more than any role has.
 const TCP_SEGMENTS: usize = 1_024;
-/// A process that ended by itself is started again after this, as a supervisor of services would.
-const RESTART_MS: u64 = 500;
 /// Memory of every node: tasks are placed by CPU.
 const NODE_MEMORY_BYTES: u64 = 64 << 30;
 
@@ -43,6 +49,13 @@ enum Seat {
     Client,
 }
 
+/// What a disk had been through at some moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct DiskMark {
+    operations: u64,
+    errors: u64,
+}
+
 /// A cell under simulation.
 pub struct World {
     sim: Sim<'static>,
@@ -50,6 +63,18 @@ pub struct World {
     lives: BTreeMap<String, Lives>,
     /// When hosts that are down come back.
     down: BTreeMap<String, u64>,
+    /// What the disks of masters had been through when their present lives began.
+    disks: BTreeMap<String, DiskMark>,
+    /// Masters whose next snapshot from another one is to be cut in the middle, and how long they are gone then.
+    cut_installs: BTreeMap<String, u64>,
+    /// Disks that are full or slow, and until when.
+    sick_disks: BTreeMap<String, u64>,
+    is_lossy: bool,
+    is_slow: bool,
+    /// Hosts whose clocks run fast: by how many in a thousand, and until when.
+    drifts: BTreeMap<String, (u64, u64)>,
+    /// When the journals of machines are read next.
+    next_look_ms: u64,
     /// Cuts that end by themselves.
     cuts: Vec<(u64, u64)>,
     /// The cut around a machine without power: it says no goodbye.
@@ -57,7 +82,7 @@ pub struct World {
     links: Links,
     draw: Draw,
     trace: Trace,
-    launched: Launched,
+    judge: Judge,
     keys: Keys,
 }
 
@@ -83,11 +108,18 @@ impl World {
             seats: BTreeMap::new(),
             lives: BTreeMap::new(),
             down: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            cut_installs: BTreeMap::new(),
+            sick_disks: BTreeMap::new(),
+            is_lossy: false,
+            is_slow: false,
+            drifts: BTreeMap::new(),
+            next_look_ms: 0,
             cuts: Vec::new(),
             dark: BTreeMap::new(),
             links: Links::default(),
             draw: draw.part("world"),
-            launched: Launched::new(trace.clone()),
+            judge: Judge::new(trace.clone()),
             trace: trace.clone(),
             keys: Keys::new()?,
         };
@@ -114,7 +146,7 @@ impl World {
         let medium: Arc<dyn Medium> = if shape.lying_disks {
             Arc::new(LyingMedium::default())
         } else {
-            Arc::new(PlainMedium::default())
+            Arc::new(SimDisk::new(&name, self.draw.part(&format!("disk of {name}"))))
         };
         let seat = MasterSeat {
             raft_id: at as u64 + 1,
@@ -126,6 +158,8 @@ impl World {
             credentials: self.keys.issue(Role::Master, &name)?,
             identity: self.keys.injected(Role::Master, &name),
             lives: self.lives_of(&name),
+            judge: self.judge.clone(),
+            door: Door::default(),
             name: name.clone(),
         };
         let software = seat.clone();
@@ -155,7 +189,7 @@ impl World {
             timings: shape.agent_timings,
             seed: self.draw.word(),
             storage: AgentStorage::new(&mut self.draw),
-            tasks: Tasks::new(&name, self.launched.clone()),
+            machine: Machine::new(&name),
             credentials: self.keys.issue(Role::Agent, &name)?,
             lives: self.lives_of(&name),
             name: name.clone(),
@@ -181,10 +215,10 @@ impl World {
         &self.keys
     }
 
-    /// What really ran.
+    /// Who judges what is seen of it.
     #[must_use]
-    pub const fn launched(&self) -> &Launched {
-        &self.launched
+    pub const fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// Every host, by name.
@@ -200,8 +234,10 @@ impl World {
     pub fn step(&mut self) -> Result<()> {
         self.sim.step().map_err(|error| anyhow!("{error}"))?;
         clock::set_now(self.sim.elapsed());
-        self.bury();
         let now = clock::now_ms();
+        self.move_machines(now);
+        self.look_at_disks(now);
+        self.bury(now);
         while let Some(at) = self.cuts.iter().position(|(until, _)| *until <= now) {
             let (_, id) = self.cuts.remove(at);
             self.trace.event("net", format_args!("cut {id} is lifted"));
@@ -215,42 +251,28 @@ impl World {
         Ok(())
     }
 
-    /// Processes that aborted or ended are taken away and come back a little later.
-    fn bury(&mut self) {
-        let dead: Vec<(String, String)> = self
-            .lives
-            .iter()
-            .filter(|(name, _)| !self.down.contains_key(*name))
-            .filter_map(|(name, lives)| {
-                Some((name.clone(), lives.power().reason().or_else(|| lives.ended())?))
-            })
-            .collect();
-        for (name, why) in dead {
-            self.trace.event(&name, format_args!("died: {why}"));
-            self.trace.count("died_by_itself", 1);
-            self.sim.crash(name.as_str());
-            self.down.insert(name, clock::now_ms() + RESTART_MS);
+    /// What runs on machines goes on, whether their agents live or not; now and then their journals are read.
+    fn move_machines(&mut self, now: u64) {
+        let look = now >= self.next_look_ms;
+        for seat in self.seats.values() {
+            let Seat::Agent(AgentSeat { machine, .. }) = seat else { continue };
+            machine.advance();
+            if look {
+                self.judge.machine(machine);
+            }
+        }
+        if look {
+            self.next_look_ms = now + LOOK_MS;
+            self.drift_on(now, LOOK_MS);
+            self.judge.broken(self.is_broken());
         }
     }
 
-    fn start(&mut self, name: &str) {
-        self.down.remove(name);
-        if let Some(cut) = self.dark.remove(name) {
-            self.links.lift(&self.sim, cut);
-        }
-        self.sim.bounce(name);
-    }
-
-    /// A host has just gone down.
-    fn note_points(&self) {
-        let mut masters = self.seats.iter().filter(|(_, seat)| matches!(seat, Seat::Master(_)));
-        if masters.all(|(name, _)| self.down.contains_key(name)) {
-            self.trace.sometimes("all masters were down at once");
-        }
-        let mut shards = self.seats.iter().filter(|(_, seat)| matches!(seat, Seat::Shard));
-        if shards.all(|(name, _)| self.down.contains_key(name)) {
-            self.trace.sometimes("all shards were down at once");
-        }
+    /// Whether anything is, so that a node may not be heard.
+    fn is_broken(&self) -> bool {
+        !(self.down.is_empty() && self.cuts.is_empty() && self.dark.is_empty() && self.sick_disks.is_empty())
+            || self.is_lossy
+            || self.is_slow
     }
 
     /// Whether a host is up.
@@ -259,71 +281,11 @@ impl World {
         !self.down.contains_key(name)
     }
 
-    /// Kills a process; its machine lives, so its connections are closed and its disk keeps everything.
-    pub fn kill(&mut self, name: &str, back_after_ms: u64) {
-        if !self.is_up(name) {
-            return;
-        }
-        self.trace.event(name, format_args!("is killed, back in {back_after_ms} ms"));
-        self.trace.count("kills", 1);
-        self.sim.crash(name);
-        self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
-        self.note_points();
-    }
-
-    /// A machine loses its power: connections hang, unsynced bytes and running tasks are gone.
-    pub fn cut_power(&mut self, name: &str, back_after_ms: u64) {
-        if !self.is_up(name) {
-            return;
-        }
-        self.trace.event(name, format_args!("loses its power, back in {back_after_ms} ms"));
-        self.trace.count("power_cuts", 1);
-        let cut = self.links.cut(&self.sim, &[name.to_owned()], &self.hosts(), Way::Drop);
-        self.dark.insert(name.to_owned(), cut);
-        self.sim.crash(name);
-        self.down.insert(name.to_owned(), clock::now_ms() + back_after_ms);
-        self.note_points();
+    /// The disk of a master, where it is one that fails like a real one.
+    fn disk_of(&self, name: &str) -> Option<SimDisk> {
         match self.seats.get(name) {
-            Some(Seat::Master(seat)) => seat.medium.power_cut(&mut self.draw),
-            Some(Seat::Agent(seat)) => {
-                seat.storage.power_cut(&mut self.draw);
-                seat.tasks.power_cut();
-            }
-            Some(Seat::Shard | Seat::Client) | None => {}
-        }
-    }
-
-    /// Cuts links for a while.
-    pub fn cut(&mut self, from: &[String], to: &[String], way: Way, for_ms: u64) {
-        let id = self.links.cut(&self.sim, from, to, way);
-        let (from, to) = (from.join(" "), to.join(" "));
-        self.trace.event("net", format_args!("cut {id} {way:?} of [{from}] from [{to}] for {for_ms} ms"));
-        self.trace.count("cuts", 1);
-        self.cuts.push((clock::now_ms() + for_ms, id));
-    }
-
-    /// Messages get lost: a link fails at so many in a million messages, and may be whole again at the next one.
-    pub fn lose(&mut self, per_million: u32) {
-        self.trace.event("net", format_args!("loses {per_million} in a million"));
-        self.sim.set_fail_rate(f64::from(per_million) / 1e6);
-    }
-
-    /// The slowest message takes this long from now on.
-    pub fn slow(&mut self, latency_max_ms: u64) {
-        self.trace.event("net", format_args!("is slow: up to {latency_max_ms} ms"));
-        self.sim.set_max_message_latency(Duration::from_millis(latency_max_ms));
-    }
-
-    /// Everything is whole again and everybody comes back at once.
-    pub fn heal(&mut self, shape: &Shape) {
-        self.trace.event("net", "heals");
-        self.sim.set_fail_rate(0.0);
-        self.sim.set_max_message_latency(Duration::from_millis(shape.latency_max_ms));
-        self.cuts.clear();
-        self.dark.clear();
-        self.links.heal(&self.sim);
-        for name in self.down.keys().cloned().collect::<Vec<_>>() {
-            self.start(&name);
+            Some(Seat::Master(seat)) => seat.medium.disk(),
+            _ => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! committed(id, job, fact) … known_to      what the cell decided, from any replica, in order
 //! started / ended(node, attempt, at)       what really ran, from the runtimes' journals
 //! obeyed(node, token)                      whose orders an agent carried out
-//! may_fail(job), disturbed(node)           what the harness did, and so excuses
+//! may_fail(job), disturbed, calmed(node)   what the harness did, and so excuses, and the end of it
 //! ```
 //!
 //! Feed facts first, then journals, then [`Attempts::check`], after every tick or at the end: it takes for granted that
@@ -108,7 +108,8 @@ struct Job {
 pub struct Attempts {
     jobs: BTreeMap<JobUid, Job>,
     highest: BTreeMap<NodeName, FenceToken>,
-    disturbed: BTreeSet<NodeName>,
+    /// Nodes that something was done to; with the last revision at which that was so, where it is over.
+    disturbed: BTreeMap<NodeName, Option<Revision>>,
     known: Option<EventId>,
     /// Facts are complete up to here.
     facts_to: Revision,
@@ -130,7 +131,15 @@ impl Attempts {
     /// The harness did something to the node, its agent or its supervisors, cut it off, drained or removed it: attempts
     /// there may be lost from now on.
     pub fn disturbed(&mut self, node: &NodeName) {
-        self.disturbed.insert(node.clone());
+        self.disturbed.insert(node.clone(), None);
+    }
+
+    /// What was done to the node is over, and the cell knows it: attempts that are bound to it after this revision have
+    /// no excuse. Those of before may still be found lost later.
+    pub fn calmed(&mut self, node: &NodeName, at: Revision) {
+        if let Some(calm) = self.disturbed.get_mut(node) {
+            calm.get_or_insert(at);
+        }
     }
 
     /// An agent carried out an order.
@@ -190,11 +199,13 @@ impl Attempts {
                 });
             }
             Fact::Requeued { attempt, node, tasks, reason } => {
-                let cause = self.without_cause(job, Some(node), *reason);
+                let cause = self.without_cause(job, *reason);
+                let excuse = self.disturbed.get(node).copied();
                 return self.decide(job, tasks, |id, task| {
+                    let excused = is_excused(*reason, excuse, task.assigned_at(*attempt));
                     task.unwanted(*attempt, revision, Decided::Over);
                     let attempt = AttemptId { attempt: *attempt, ..id };
-                    cause.map(|expected| Violation::WithoutCause {
+                    cause.filter(|_| !excused).map(|expected| Violation::WithoutCause {
                         attempt,
                         revision,
                         reason: *reason,
@@ -203,11 +214,15 @@ impl Attempts {
                 });
             }
             Fact::Ended { attempt, node, tasks, state, reason } => {
-                let cause = self.ended_without_cause(job, node.as_ref(), *state, *reason);
+                let cause = self.ended_without_cause(job, *state, *reason);
+                let is_loss = matches!(state, TaskState::Failed | TaskState::Lost);
+                let excuse =
+                    node.as_ref().filter(|_| is_loss).and_then(|node| self.disturbed.get(node).copied());
                 return self.decide(job, tasks, |id, task| {
+                    let excused = is_excused(*reason, excuse, task.assigned_at(*attempt));
                     let attempt = AttemptId { attempt: *attempt, ..id };
                     let twice = task.over(attempt, revision);
-                    let without = cause.map(|expected| Violation::WithoutCause {
+                    let without = cause.filter(|_| !excused).map(|expected| Violation::WithoutCause {
                         attempt,
                         revision,
                         reason: *reason,
@@ -300,31 +315,30 @@ impl Attempts {
         found
     }
 
-    /// What the harness knows against an end for this reason; nothing where it is explained.
-    fn without_cause(&self, job: JobUid, node: Option<&NodeName>, reason: Reason) -> Option<&'static str> {
+    /// What the harness knows against an end for this reason, where its node has no excuse; nothing where it is explained.
+    fn without_cause(&self, job: JobUid, reason: Reason) -> Option<&'static str> {
         if reason.counts_as_failure() {
             let may_fail = self.jobs.get(&job).is_some_and(|job| job.may_fail);
             return (!may_fail).then_some("no task of the job can fail");
         }
-        let disturbed = node.is_some_and(|node| self.disturbed.contains(node));
-        (!disturbed).then_some("nothing was done to its node")
+        Some("nothing was done to its node")
     }
 
-    fn ended_without_cause(
-        &self,
-        job: JobUid,
-        node: Option<&NodeName>,
-        state: TaskState,
-        reason: Reason,
-    ) -> Option<&'static str> {
+    fn ended_without_cause(&self, job: JobUid, state: TaskState, reason: Reason) -> Option<&'static str> {
         let stopping = self.jobs.get(&job).is_some_and(|job| job.stopping);
         match state {
             TaskState::Succeeded => None,
-            TaskState::Failed | TaskState::Lost => self.without_cause(job, node, reason),
+            TaskState::Failed | TaskState::Lost => self.without_cause(job, reason),
             TaskState::Killed => (!stopping).then_some("its job is not being stopped"),
             TaskState::Pending | TaskState::Assigned | TaskState::Running | TaskState::Stopping => {
                 Some("that is no end")
             }
         }
     }
+}
+
+/// Whether what was done to its node explains the loss of an attempt. A failure of its own it does not explain.
+fn is_excused(reason: Reason, excuse: Option<Option<Revision>>, assigned: Option<Revision>) -> bool {
+    let covers = |calm: Option<Revision>| calm.is_none_or(|calm| assigned.is_some_and(|at| at <= calm));
+    !reason.counts_as_failure() && excuse.is_some_and(covers)
 }

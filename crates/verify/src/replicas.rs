@@ -94,10 +94,12 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// A replica was started anew on its disk. What it showed before counts all the same: it was applied, so it was
-    /// committed, and a replica serves nothing until it has that again.
+    /// A replica was started anew on its disk. Its term counts on: a vote is durable. What it shows may be older than
+    /// before: it replays as far as it knows for certain that entries are committed, and that knowledge need not be
+    /// durable.
     pub fn restarted(&mut self, replica: &str) {
-        self.replica(replica).restarted = true;
+        let known = self.replica(replica);
+        (known.revision, known.restarted) = (Revision(0), true);
     }
 
     /// A replica begins with an empty disk, as another one: what the old one showed does not count.
@@ -219,15 +221,21 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_forgets_is_caught_also_after_a_restart_but_not_after_it_was_replaced() {
+    fn a_replica_that_forgets_is_caught_and_after_a_restart_only_its_term_counts_on() {
         let mut replicas = Replicas::default();
         assert_eq!(replicas.shows("m1", Revision(5)), Ok(()));
         assert!(replicas.shows("m1", Revision(4)).is_err());
-        replicas.restarted("m1");
-        let found = replicas.shows("m1", Revision(4)).expect_err("caught").to_string();
-        assert_eq!(found, "m1 showed revision 4 after revision 5, and a restart between");
         assert_eq!(replicas.term("m1", Term(3), false), Ok(()));
-        assert!(matches!(replicas.term("m1", Term(2), false), Err(Violation::TermWentBack { .. })));
+        replicas.restarted("m1");
+        assert_eq!(
+            replicas.shows("m1", Revision(4)),
+            Ok(()),
+            "it replays, and may not know yet what is committed"
+        );
+        let found = replicas.shows("m1", Revision(3)).expect_err("caught").to_string();
+        assert_eq!(found, "m1 showed revision 3 after revision 4, and a restart between");
+        let found = replicas.term("m1", Term(2), false).expect_err("caught").to_string();
+        assert_eq!(found, "m1 is in term 2 after it was in term 3, and a restart between");
         replicas.replaced("m1");
         assert_eq!(replicas.shows("m1", Revision(1)), Ok(()));
     }

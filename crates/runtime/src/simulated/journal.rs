@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use paceline_types::AttemptId;
+use paceline_types::{AttemptId, Reason};
 
 /// Ends that wait for a checker. A checker that looks after every step needs a few; one that never looks costs a few
 /// megabytes, and finds by [`Lives::dropped`] that it did not see all.
@@ -19,6 +19,8 @@ pub struct Lived {
     pub started_boot_ms: u64,
     /// Boot clock of its end; nothing while it lives. It does not live any more at this very millisecond.
     pub ended_boot_ms: Option<u64>,
+    /// Why it ended; nothing while it lives.
+    pub reason: Option<Reason>,
 }
 
 /// Lives on one machine.

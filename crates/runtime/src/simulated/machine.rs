@@ -144,6 +144,7 @@ impl Machine {
             boot: self.boot,
             started_boot_ms: started_ms,
             ended_boot_ms: ended_ms,
+            reason: Some(exit.reason),
         });
         self.attempts.insert(attempt, Attempt::Ended(exit, output));
         self.news.changed(attempt);
@@ -277,6 +278,7 @@ impl Machine {
                 boot: self.boot,
                 started_boot_ms: life.started.boot_ms,
                 ended_boot_ms: None,
+                reason: None,
             }),
             Attempt::Waits(_) | Attempt::Ended(..) => None,
         });

@@ -251,14 +251,20 @@ fn a_reboot_ends_what_lives_keeps_what_ended_and_starts_the_clock_anew() {
     let again = bench.launch(4, SCRIPT);
     bench.at(1_005);
     assert_eq!(bench.end(again).2, 1_005);
-    let lived = |attempt, boot, started_boot_ms, ended| Lived {
+    let lived = |attempt, boot, started_boot_ms, ended, reason| Lived {
         attempt,
         boot,
         started_boot_ms,
         ended_boot_ms: Some(ended),
+        reason: Some(reason),
     };
     let truth = bench.node.take_lives();
-    assert_eq!(truth.ended, [lived(ended, 0, 0, 10), lived(lives, 0, 0, 500), lived(again, 1, 5, 1_005)]);
+    let expected = [
+        lived(ended, 0, 0, 10, Reason::ExitedZero),
+        lived(lives, 0, 0, 500, Reason::NodeRebooted),
+        lived(again, 1, 5, 1_005, Reason::ExitedZero),
+    ];
+    assert_eq!(truth.ended, expected);
     assert_eq!((truth.alive, truth.dropped), (Vec::new(), 0));
 }
 

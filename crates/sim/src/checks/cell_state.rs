@@ -1,11 +1,10 @@
 //! The state of every master passes its own invariants, and states of equal revisions are equal.
 
 use super::Sight;
-use crate::launched::Launched;
 use crate::ledger::Ledger;
 
 /// `Cell::check` of each, and one digest per revision.
-pub fn cell_state(sight: &Sight, _ledger: &Ledger, _launched: &Launched) -> Vec<String> {
+pub fn cell_state(sight: &Sight, _ledger: &Ledger) -> Vec<String> {
     let mut wrong = Vec::new();
     for (master, cell) in &sight.states {
         wrong.extend(cell.check().into_iter().map(|what| format!("{master}: {what}")));

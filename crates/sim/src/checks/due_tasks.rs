@@ -3,11 +3,10 @@
 use paceline_client::v1::TaskState;
 
 use super::Sight;
-use crate::launched::Launched;
-use crate::ledger::Ledger;
+use crate::ledger::{Answer, Ledger};
 
 /// Each task of each job that nobody stopped came to the end that its exit code leads to.
-pub fn due_tasks(sight: &Sight, ledger: &Ledger, _launched: &Launched) -> Vec<String> {
+pub fn due_tasks(sight: &Sight, ledger: &Ledger) -> Vec<String> {
     let mut wrong = Vec::new();
     let records = ledger.jobs();
     for (job, tasks) in &sight.jobs {
@@ -16,7 +15,8 @@ pub fn due_tasks(sight: &Sight, ledger: &Ledger, _launched: &Launched) -> Vec<St
             wrong.push(format!("{} has {} tasks, {} were asked for", job.name, tasks.len(), record.tasks));
         }
         let due = if record.exit == 0 { TaskState::Succeeded } else { TaskState::Failed };
-        let stopped = !record.stops.is_empty();
+        // A stop that was refused for certain excuses nothing.
+        let stopped = record.stops.iter().any(|stop| matches!(stop, Answer::Done(_) | Answer::Open));
         for task in tasks {
             let state = task.state();
             let fine = state == due || (stopped && state == TaskState::Killed);
@@ -40,19 +40,28 @@ mod tests {
     use paceline_client::v1;
 
     use super::*;
-    use crate::ledger::Answer;
-    use crate::trace::Trace;
+    use crate::workload::Wanted;
 
     fn wrong(states: &[TaskState], exit: u8, stopped: bool) -> usize {
         let ledger = Ledger::default();
-        ledger.submitting("a", 2, exit);
+        let wanted = Wanted {
+            name: "a".into(),
+            tasks: 2,
+            cpu_milli: 1,
+            task_ms: 1,
+            more_ms: 0,
+            exit,
+            stop_ms: None,
+            replace_after_ms: 1,
+        };
+        ledger.submitting(&wanted);
         if stopped {
             ledger.note("a", |job| job.stops.push(Answer::Open));
         }
         let task = |state: &TaskState| v1::Task { state: (*state).into(), ..v1::Task::default() };
         let job = v1::JobStatus { name: "a".into(), ..v1::JobStatus::default() };
         let sight = Sight { jobs: vec![(job, states.iter().map(task).collect())], ..Sight::default() };
-        due_tasks(&sight, &ledger, &Launched::new(Trace::new(false))).len()
+        due_tasks(&sight, &ledger).len()
     }
 
     #[test]

@@ -80,8 +80,12 @@ impl Device {
 
     pub fn free_bytes(&self) -> Option<u64> {
         let capacity = self.faults.capacity_bytes?;
+        Some(capacity.saturating_sub(self.used_bytes()))
+    }
+
+    pub fn used_bytes(&self) -> u64 {
         let files: u64 = self.names.all().map(|(_, _, id)| self.files.length_bytes(id)).sum();
-        Some(capacity.saturating_sub(self.keys.bytes() + files))
+        self.keys.bytes() + files
     }
 
     /// Every change of the disk begins here.

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use super::{AGENT_PORT, API_PORT, Lives, SHARD_PORT, address, chain};
 use crate::draw::Draw;
 use crate::keys::CELL;
+use crate::machine::Machine;
 use crate::net::{Plane, SimConnector, SimListener};
-use crate::tasks::Tasks;
 
 /// What an agent keeps. Clones are the same folder.
 #[derive(Debug, Clone)]
@@ -60,6 +60,7 @@ struct Opened {
     folder: AgentStorage,
     instance: AgentInstance,
     stored: Stored,
+    machine: Machine,
 }
 
 impl Storage for Opened {
@@ -79,6 +80,7 @@ impl Storage for Opened {
 
     fn store(&mut self, changes: &[Change]) -> Result<(), FolderError> {
         changes.iter().for_each(|change| self.stored.apply(change));
+        self.machine.heard(self.stored.fence);
         self.folder.0.lock().stored = self.stored.clone();
         Ok(())
     }
@@ -101,8 +103,8 @@ pub struct AgentSeat {
     pub seed: u64,
     /// Its folder.
     pub storage: AgentStorage,
-    /// Its machine's tasks.
-    pub tasks: Tasks,
+    /// What runs on its machine.
+    pub machine: Machine,
     /// Who it is, with the key that it signs with.
     pub credentials: Arc<Credentials>,
     /// Its lives.
@@ -131,11 +133,16 @@ impl AgentSeat {
         let party = self.lives.begin(self.credentials.identity().clone());
         let opened = {
             let folder = self.storage.0.lock();
-            Opened { folder: self.storage.clone(), instance: folder.instance, stored: folder.stored.clone() }
+            Opened {
+                folder: self.storage.clone(),
+                instance: folder.instance,
+                stored: folder.stored.clone(),
+                machine: self.machine.clone(),
+            }
         };
         let listener = SimListener::bind(AGENT_PORT, party.clone(), Plane::Cell).await?;
         let connector = Arc::new(SimConnector::new(party, Plane::Cell));
-        let runtime = Arc::new(self.tasks.clone());
+        let runtime = Arc::new(self.machine.runtime());
         let config = self.config()?;
         let credentials = self.credentials.clone();
         let never = std::future::pending();

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use paceline_identity::{Credentials, PeerIdentity};
-use paceline_master::{Founder, LogBudget, MasterConfig, MasterParts, Surroundings, Timings, run_in};
+use paceline_master::{
+    Door, Founder, LogBudget, MasterConfig, MasterParts, Surroundings, Timings, Witness, run_in,
+};
 use paceline_replica::{Execution, MemoryHistory};
 
 use super::{API_PORT, Lives, PEER_PORT, address, chain};
+use crate::judge::Judge;
 use crate::keys::CELL;
 use crate::medium::Medium;
 use crate::net::{Plane, SimConnector, SimListener};
@@ -34,6 +37,10 @@ pub struct MasterSeat {
     pub identity: PeerIdentity,
     /// Its lives.
     pub lives: Lives,
+    /// Who is told what it applies.
+    pub judge: Judge,
+    /// For what no service would propose.
+    pub door: Door,
 }
 
 impl MasterSeat {
@@ -59,7 +66,14 @@ impl MasterSeat {
     /// One life.
     pub async fn live(self) -> turmoil::Result {
         let party = self.lives.begin(self.identity.clone());
-        let surroundings = Surroundings { execution: Execution::Tasks, fatal: party.power.fatal_handler() };
+        self.judge.restarted(&self.name);
+        let (judge, name) = (self.judge.clone(), self.name.clone());
+        let surroundings = Surroundings {
+            execution: Execution::Tasks,
+            fatal: party.power.fatal_handler(),
+            witness: Some(Witness::new(move |seen| judge.witnessed(&name, seen))),
+            door: Some(self.door.clone()),
+        };
         let parts = MasterParts {
             disk: self.medium.begin_life(),
             history: Arc::new(self.history.clone()),

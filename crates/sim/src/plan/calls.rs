@@ -2,7 +2,7 @@
 
 use crate::draw::Draw;
 use crate::shape::Shape;
-use crate::workload::{Call, Script};
+use crate::workload::{Call, Script, Wanted};
 
 /// Calls of one client at most: enough to keep it busy, few enough that a seed takes seconds.
 const CALLS_MAX: u64 = 25;
@@ -32,24 +32,32 @@ fn call(draw: &mut Draw, client: &str, shape: &Shape, jobs: &mut u64) -> Call {
     }
     let name = format!("{client}-{}", draw.between(1, *jobs));
     match kind {
-        45..55 => Call::Again { name },
-        55..65 => Call::Stop { name },
+        45..53 => Call::Again { name },
+        53..56 => Call::RetryFirst,
+        56..65 => Call::Stop { name },
         65..71 => Call::Delete { name },
-        71..90 => Call::Get { name },
-        90..96 => Call::Status,
+        71..82 => Call::Get { name, stale: false },
+        82..86 => Call::Get { name, stale: true },
+        86..92 => Call::List { retired: draw.chance(500) },
+        92..95 => Call::Status,
+        95..97 => Call::ReleaseBrake,
         _ => Call::Transfer,
     }
 }
 
 fn submit(draw: &mut Draw, name: String, shape: &Shape) -> Call {
     let tasks = draw.between(1, TASKS_MAX);
-    Call::Submit {
+    Call::Submit(Wanted {
         name,
         tasks: u32::try_from(tasks).expect("below a hundred"),
         // Every node can hold at least one.
         cpu_milli: draw.one_of(&[10, 500, 1_000, shape.node_cpu_milli]),
         // The whole job takes at most a minute on one node: the audit waits for three.
         task_ms: draw.between(10, TASK_MS_MAX.min(60_000 / tasks)),
+        more_ms: draw.one_of(&[0, 20, 500]),
         exit: if draw.chance(120) { 3 } else { 0 },
-    }
+        stop_ms: draw.one_of(&[Some(0), Some(5), Some(400), None]),
+        // From just above the detection period on, so that seeds with long outages see nodes written off.
+        replace_after_ms: draw.one_of(&[11_000, 20_000, 60_000]),
+    })
 }

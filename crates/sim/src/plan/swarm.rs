@@ -1,11 +1,14 @@
 //! Swarm plans: each seed samples its own sizes, clocks, workload and mix of faults (Groce et al., "Swarm testing", 2012).
 //! A mix that leaves most kinds of faults out reaches states that a mix of everything drowns.
 
+mod disks;
+mod machines;
+
 use paceline_agent::Timings as AgentTimings;
 use paceline_master::{LogBudget, Timings};
 
 use super::calls::script;
-use super::{Fault, Plan, Target};
+use super::{Fault, Plan, Side, Target};
 use crate::draw::Draw;
 use crate::links::Way;
 use crate::shape::Shape;
@@ -15,10 +18,13 @@ const CALM_MS: u64 = 1_500;
 
 pub(super) fn plan(draw: &Draw) -> Plan {
     let shape = shape(&mut draw.part("shape"));
-    let safety_ms = draw.part("safety").between(8_000, 40_000);
+    let mix = Mix::of(&mut draw.part("mix"));
+    // Nodes are written off after tens of seconds.
+    let least_ms = if mix.kinds.iter().any(|kind| kind.loses_nodes()) { 30_000 } else { 8_000 };
+    let safety_ms = draw.part("safety").between(least_ms, 40_000);
     let scripts =
         shape.client_names().iter().map(|name| script(&draw.part(name), name, &shape, safety_ms)).collect();
-    let faults = Mix::of(&mut draw.part("mix")).faults(&mut draw.part("faults"), &shape, safety_ms);
+    let faults = mix.faults(&mut draw.part("faults"), &shape, safety_ms);
     Plan { shape, scripts, faults, safety_ms }
 }
 
@@ -61,6 +67,12 @@ enum Kind {
     PowerMaster,
     PowerAllMasters,
     PowerAgent,
+    PowerAtOperation,
+    PowerInRecovery,
+    PowerInInstall,
+    DiskError,
+    DiskFull,
+    SlowDisk,
     CutLeader,
     CutSides,
     CutOneWay,
@@ -69,9 +81,24 @@ enum Kind {
     FlapAgent,
     Lose,
     Slow,
+    PauseLeader,
+    PauseHost,
+    WallJump,
+    Drift,
+    LoseAgent,
+    LoseAgents,
+    Handover,
+    BadEntry,
 }
 
-const KINDS: [Kind; 17] = [
+impl Kind {
+    /// It lasts until nodes are written off.
+    const fn loses_nodes(self) -> bool {
+        matches!(self, Self::LoseAgent | Self::LoseAgents)
+    }
+}
+
+const KINDS: [Kind; 31] = [
     Kind::KillLeader,
     Kind::KillMaster,
     Kind::KillAllMasters,
@@ -81,6 +108,12 @@ const KINDS: [Kind; 17] = [
     Kind::PowerMaster,
     Kind::PowerAllMasters,
     Kind::PowerAgent,
+    Kind::PowerAtOperation,
+    Kind::PowerInRecovery,
+    Kind::PowerInInstall,
+    Kind::DiskError,
+    Kind::DiskFull,
+    Kind::SlowDisk,
     Kind::CutLeader,
     Kind::CutSides,
     Kind::CutOneWay,
@@ -89,6 +122,14 @@ const KINDS: [Kind; 17] = [
     Kind::FlapAgent,
     Kind::Lose,
     Kind::Slow,
+    Kind::PauseLeader,
+    Kind::PauseHost,
+    Kind::WallJump,
+    Kind::Drift,
+    Kind::LoseAgent,
+    Kind::LoseAgents,
+    Kind::Handover,
+    Kind::BadEntry,
 ];
 
 /// Which kinds a seed uses, how often they strike, and how long they last.
@@ -133,7 +174,12 @@ impl Mix {
         let (masters, shards, agents) = (shape.master_names(), shape.shard_names(), shape.agent_names());
         let kill = |name: String| Fault::Kill { who: Target::Host(name), back_ms: lasts_ms };
         let power = |name: String| Fault::PowerCut { who: Target::Host(name), back_ms: lasts_ms };
-        let cut = |from: Vec<String>, to: Vec<String>, way| Fault::Cut { from, to, way, for_ms: lasts_ms };
+        let cut = |from: Vec<String>, to: Vec<String>, way| Fault::Cut {
+            from: Side::Hosts(from),
+            to: Side::Hosts(to),
+            way,
+            for_ms: lasts_ms,
+        };
         let way = draw.one_of(&[Way::Drop, Way::Hold]);
         let at_once = |faults: Vec<Fault>| faults.into_iter().map(|fault| (0, fault)).collect();
         match kind {
@@ -146,7 +192,24 @@ impl Mix {
             Kind::PowerMaster => vec![(0, power(draw.one_of(&masters)))],
             Kind::PowerAllMasters => at_once(masters.into_iter().map(power).collect()),
             Kind::PowerAgent => vec![(0, power(draw.one_of(&agents)))],
-            Kind::CutLeader => vec![(0, cut(Vec::new(), Vec::new(), way))],
+            Kind::PowerAtOperation
+            | Kind::PowerInRecovery
+            | Kind::PowerInInstall
+            | Kind::DiskError
+            | Kind::DiskFull
+            | Kind::SlowDisk => disks::strike(kind, draw, masters, lasts_ms),
+            Kind::PauseLeader
+            | Kind::PauseHost
+            | Kind::WallJump
+            | Kind::Drift
+            | Kind::LoseAgent
+            | Kind::LoseAgents
+            | Kind::Handover
+            | Kind::BadEntry => machines::strike(kind, draw, shape, lasts_ms),
+            Kind::CutLeader => {
+                let (from, to) = (Side::Leader, Side::Everybody);
+                vec![(0, Fault::Cut { from, to, way, for_ms: lasts_ms })]
+            }
             Kind::CutSides => {
                 let everybody = [masters, shards, agents, shape.client_names()].concat();
                 let (one, other) = sides(draw, &everybody);
@@ -154,7 +217,11 @@ impl Mix {
             }
             Kind::CutOneWay => {
                 let from = draw.one_of(&masters);
-                let to = masters.into_iter().filter(|name| *name != from && draw.chance(600)).collect();
+                let others: Vec<String> = masters.into_iter().filter(|name| *name != from).collect();
+                let mut to: Vec<String> = others.iter().filter(|_| draw.chance(600)).cloned().collect();
+                if to.is_empty() {
+                    to.push(draw.one_of(&others));
+                }
                 vec![(0, cut(vec![from], to, Way::DropForth))]
             }
             Kind::Bridge => {
@@ -168,7 +235,7 @@ impl Mix {
                 let agent = draw.one_of(&agents);
                 let short_ms = 1 + lasts_ms / 8;
                 let flap = |at: u64| {
-                    let (from, to) = (vec![agent.clone()], shards.clone());
+                    let (from, to) = (Side::Hosts(vec![agent.clone()]), Side::Hosts(shards.clone()));
                     (at * short_ms * 2, Fault::Cut { from, to, way, for_ms: short_ms })
                 };
                 (0..draw.between(1, 6)).map(flap).collect()

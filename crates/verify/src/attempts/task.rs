@@ -27,6 +27,7 @@ pub(super) enum Decided {
 struct Assigned {
     attempt: Attempt,
     node: NodeName,
+    at: Revision,
     /// From this revision on it may be killed.
     unwanted: Option<Revision>,
     /// From this revision on it should not be there.
@@ -67,8 +68,14 @@ impl Task {
                 (attempt != expected).then(|| format!("attempt {expected} is the next"))
             }
         };
-        self.assigned.push(Assigned { attempt, node: node.clone(), unwanted: None, over: None });
+        let at = revision;
+        self.assigned.push(Assigned { attempt, node: node.clone(), at, unwanted: None, over: None });
         why.map(|why| Violation::OutOfTurn { attempt: AttemptId { attempt, ..id }, revision, why })
+    }
+
+    /// When an attempt was bound to its node.
+    pub(super) fn assigned_at(&self, attempt: Attempt) -> Option<Revision> {
+        self.assigned.iter().rev().find(|known| known.attempt == attempt).map(|known| known.at)
     }
 
     pub(super) fn unwanted(&mut self, attempt: Attempt, revision: Revision, decided: Decided) {

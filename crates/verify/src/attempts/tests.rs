@@ -234,3 +234,16 @@ fn an_end_that_nothing_explains_is_caught_and_what_explains_it_is_heard() {
         assert_eq!(excused.committed(at(9), job(), &fact), []);
     }
 }
+
+#[test]
+fn an_excuse_ends_with_what_was_done_to_the_node() {
+    let mut attempts = Attempts::default();
+    attempts.disturbed(&node("a"));
+    assert_eq!(attempts.committed(at(1), job(), &assigned(1, "a")), []);
+    attempts.calmed(&node("a"), at(5).revision);
+    let lost = requeued(1, "a", Reason::NodeRebooted);
+    assert_eq!(attempts.committed(at(6), job(), &lost), [], "bound to it while it was disturbed");
+    assert_eq!(attempts.committed(at(7), job(), &assigned(2, "a")), []);
+    let found = attempts.committed(at(8), job(), &requeued(2, "a", Reason::NodeRebooted));
+    assert!(matches!(found[..], [Violation::WithoutCause { .. }]), "{found:?}");
+}

@@ -80,9 +80,14 @@ struct Timespec {
 /// As of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_gettime(which: c_int, to: *mut Timespec) -> c_int {
-    let ms = clock::now_ms();
-    let base_s = if WALL_CLOCKS.contains(&which) { clock::WALL_START_UNIX_S } else { 1 };
-    let seconds = i64::try_from(base_s + ms / 1_000).unwrap_or(i64::MAX);
+    let skew = clock::skew_here();
+    let is_wall = WALL_CLOCKS.contains(&which);
+    let base_s = if is_wall { clock::WALL_START_UNIX_S } else { 1 };
+    let mut ms = base_s * 1_000 + clock::now_ms() + skew.ahead_ms;
+    if is_wall {
+        ms = ms.saturating_add_signed(skew.wall_ms);
+    }
+    let seconds = i64::try_from(ms / 1_000).unwrap_or(i64::MAX);
     let nanoseconds = i64::try_from((ms % 1_000) * 1_000_000).unwrap_or(0);
     // SAFETY: the caller promises room for one.
     unsafe { to.write(Timespec { seconds, nanoseconds }) };
