@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_runtime::{
-    Capability, ChangeListener, Exit, Launch, LaunchError, LogChunk, LogStream, ObserveError, Observed,
-    Runtime, StopError,
+    Capability, ChangeListener, Exit, Launch, LaunchError, Lease, LogChunk, LogStream, ObserveError,
+    Observed, Runtime, StopError,
 };
 use paceline_types::{AttemptId, ExitStatus, Reason};
 use parking_lot::Mutex;
@@ -140,6 +140,15 @@ impl Runtime for Tasks {
         self.launched.ended(*attempt, ends_ms);
         self.tell_at(*attempt, ends_ms);
         Ok(())
+    }
+
+    fn renew_lease(&self, _attempt: &AttemptId, _lease: Lease) -> Result<(), StopError> {
+        // No job of the simulation asks for one.
+        Ok(())
+    }
+
+    fn boot_clock_ms(&self) -> u64 {
+        clock::now_ms()
     }
 
     fn observe(&self, attempt: &AttemptId) -> Result<Option<Observed>, ObserveError> {
