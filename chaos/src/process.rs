@@ -27,6 +27,14 @@ impl Process {
         Self::find(self.pid) == Some(self)
     }
 
+    /// The process that started it, or took it over.
+    pub fn parent(self) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        let parent = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Self::find(parent).filter(|_| self.runs())
+    }
+
     /// Ends it now, without asking. One that has ended meanwhile is left alone.
     pub fn kill(self) {
         self.signal(Signal::KILL);

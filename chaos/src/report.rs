@@ -7,7 +7,9 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use faults::{AgentKill, CatchUp, Kill, Outage, Pause, Replacement, ShardKill, Throughput};
+pub use faults::{
+    AgentKill, CatchUp, Fencing, Kill, NodeLoss, Outage, Pause, Replacement, ShardKill, Throughput,
+};
 
 use crate::record::Held;
 
@@ -46,6 +48,10 @@ pub struct Report {
     pub outages: Vec<Outage>,
     /// Agents that were killed.
     pub agent_kills: Vec<AgentKill>,
+    /// Agents that were paused while their tasks needed leases.
+    pub fencings: Vec<Fencing>,
+    /// Nodes that were killed with everything on them.
+    pub node_losses: Vec<NodeLoss>,
     /// Shards that were killed alone.
     pub shard_kills: Vec<ShardKill>,
     /// Leaders that were paused.
@@ -95,6 +101,8 @@ impl Report {
             kills: Vec::new(),
             outages: Vec::new(),
             agent_kills: Vec::new(),
+            fencings: Vec::new(),
+            node_losses: Vec::new(),
             shard_kills: Vec::new(),
             pauses: Vec::new(),
             catch_ups: Vec::new(),
@@ -154,6 +162,8 @@ impl Report {
         let kills = self.kills.iter().map(Kill::text);
         let outages = self.outages.iter().map(Outage::text);
         let agents = self.agent_kills.iter().map(AgentKill::text);
+        let fencings = self.fencings.iter().map(Fencing::text);
+        let losses = self.node_losses.iter().map(NodeLoss::text);
         let shards = self.shard_kills.iter().map(ShardKill::text);
         let pauses = self.pauses.iter().map(Pause::text);
         let catch_ups = self.catch_ups.iter().map(CatchUp::text);
@@ -161,6 +171,8 @@ impl Report {
         let throughput = self.throughput.iter().map(Throughput::text);
         kills
             .chain(agents)
+            .chain(fencings)
+            .chain(losses)
             .chain(shards)
             .chain(outages)
             .chain(pauses)

@@ -2,10 +2,12 @@
 
 mod agent_kill;
 mod all_killed;
+mod at_most_one;
 mod follower_behind;
 mod leader_kill;
 mod leader_pause;
 mod member_replace;
+mod node_loss;
 mod shard_kill;
 mod throughput;
 
@@ -34,6 +36,10 @@ pub enum Scenario {
     AllKilled,
     /// An agent is killed while its tasks run and end, and comes back later.
     AgentKill,
+    /// An agent whose tasks must never run twice is paused until they run elsewhere, and goes on.
+    AtMostOne,
+    /// Nodes are killed with everything on them and kept away: one, and then three of four.
+    NodeLoss,
     /// The shard that agents speak through is killed, then all shards are, and they come back later.
     ShardKill,
     /// A follower is away until the log behind it is purged, and comes back.
@@ -78,6 +84,8 @@ impl Scenario {
             Self::LeaderPause => "leader-pause",
             Self::AllKilled => "all-killed",
             Self::AgentKill => "agent-kill",
+            Self::AtMostOne => "at-most-one",
+            Self::NodeLoss => "node-loss",
             Self::ShardKill => "shard-kill",
             Self::FollowerBehind => "follower-behind",
             Self::MemberReplace => "member-replace",
@@ -92,6 +100,8 @@ impl Scenario {
             Self::LeaderPause => (1, 20, 20, 10),
             Self::AllKilled => (1, 40, 60, 10),
             Self::AgentKill => (1, 40, 10, 10),
+            Self::AtMostOne => (1, 8, 0, 10),
+            Self::NodeLoss => (1, 8, 0, 10),
             Self::ShardKill => (1, 40, 20, 10),
             Self::FollowerBehind => (1, 20, 0, 10),
             Self::MemberReplace => (3, 20, 0, 10),
@@ -130,6 +140,8 @@ impl Scenario {
             Self::LeaderPause => leader_pause::run(cell, options, report).await,
             Self::AllKilled => all_killed::run(cell, options, report).await,
             Self::AgentKill => agent_kill::run(cell, options, report).await,
+            Self::AtMostOne => at_most_one::run(cell, options, report).await,
+            Self::NodeLoss => node_loss::run(cell, options, report).await,
             Self::ShardKill => shard_kill::run(cell, options, report).await,
             Self::FollowerBehind => follower_behind::run(cell, options, report).await,
             Self::MemberReplace => member_replace::run(cell, options, report).await,

@@ -59,6 +59,40 @@ pub struct AgentKill {
     pub ms_to_ends_heard: u64,
 }
 
+/// One agent that was paused while its tasks needed leases.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fencing {
+    /// Its node.
+    pub node: String,
+    /// Tasks that ran there.
+    pub tasks_running: usize,
+    /// From the SIGSTOP until none of them ran any more.
+    pub ms_to_fenced: u64,
+    /// From the SIGSTOP until all of them ran elsewhere.
+    pub ms_to_replaced: u64,
+    /// From the SIGCONT until the node was up.
+    pub ms_to_up: u64,
+    /// Beats that all tasks wrote in all attempts.
+    pub beats: usize,
+    /// The shortest time between the last beat of one attempt and the first of the next.
+    pub gap_ms_min: u64,
+}
+
+/// Nodes that were killed with everything on them, and kept away.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeLoss {
+    /// How many.
+    pub nodes: usize,
+    /// Tasks that ran there.
+    pub tasks_running: usize,
+    /// From the SIGKILLs until the brake was on; nothing where it must not be.
+    pub ms_to_brake: Option<u64>,
+    /// How long it was on before an operator released it.
+    pub ms_braked: Option<u64>,
+    /// From the SIGKILLs until all tasks ran elsewhere.
+    pub ms_to_replaced: u64,
+}
+
 /// One shard that was killed.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShardKill {
@@ -172,6 +206,32 @@ impl Outage {
             "{away} away for {ms_away} ms: of {tasks_running} tasks {tasks_kept} went on and {tasks_ended_unheard} \
              ended meanwhile; {write}all connected after {} ms",
             self.ms_to_all_connected
+        )
+    }
+}
+
+impl Fencing {
+    /// In one line.
+    pub(super) fn text(&self) -> String {
+        let Self { node, tasks_running, ms_to_fenced, ms_to_replaced, ms_to_up, beats, gap_ms_min } = self;
+        format!(
+            "agent of {node} paused: its {tasks_running} tasks gone after {ms_to_fenced} ms, elsewhere after \
+             {ms_to_replaced} ms, the node up {ms_to_up} ms after it was resumed; {beats} beats, shortest gap between \
+             two attempts {gap_ms_min} ms"
+        )
+    }
+}
+
+impl NodeLoss {
+    /// In one line.
+    pub(super) fn text(&self) -> String {
+        let Self { nodes, tasks_running, ms_to_brake, ms_braked, ms_to_replaced } = self;
+        let brake = match (ms_to_brake, ms_braked) {
+            (Some(to), Some(on)) => format!("the brake on after {to} ms and released {on} ms later, "),
+            _ => String::new(),
+        };
+        format!(
+            "{nodes} nodes killed: {brake}their {tasks_running} tasks elsewhere after {ms_to_replaced} ms"
         )
     }
 }

@@ -90,7 +90,7 @@ async fn kill_agent(
 }
 
 /// The node with the most tasks.
-fn busiest(pids: &Pids) -> Option<String> {
+pub fn busiest(pids: &Pids) -> Option<String> {
     let mut nodes: BTreeMap<&str, usize> = BTreeMap::new();
     for task in pids.values() {
         *nodes.entry(&task.node).or_default() += 1;
@@ -98,7 +98,8 @@ fn busiest(pids: &Pids) -> Option<String> {
     nodes.into_iter().max_by_key(|(_, tasks)| *tasks).map(|(node, _)| node.to_owned())
 }
 
-async fn is_up(client: &Client, node: &str) -> Result<(), String> {
+/// Whether the cell hears the node.
+pub async fn is_up(client: &Client, node: &str) -> Result<(), String> {
     let liveness = client.nodes().get(node).await.map_err(|error| error.to_string())?.liveness();
     if liveness == v1::NodeLiveness::Up { Ok(()) } else { Err(format!("it is {}", liveness.as_str_name())) }
 }

@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::wait::until;
 
 /// A task needs little, so that all run at once on a small machine.
-const NEEDS: Resources = Resources::new(5, 4 << 20);
+pub const NEEDS: Resources = Resources::new(5, 4 << 20);
 /// From submission until all tasks run and the leader knows their processes; on a machine that does much else.
 const RUNNING_WITHIN: Duration = Duration::from_secs(120);
 /// From the release of a stage until its processes are gone. They look once a second.
@@ -70,8 +70,56 @@ impl Workload {
         let script = marks.script();
         let spec =
             JobSpec { constraints, ..JobSpec::batch(&name, count, &["/bin/sh", "-c", &script], NEEDS) };
+        Self::submit_spec(client, spec, marks).await
+    }
+
+    /// Submits a job that is not as the others are: its tasks need not mark anything.
+    pub async fn submit_spec(client: &Client, spec: JobSpec, marks: Marks) -> Result<Self> {
         let uid = checks::submit(client, &spec).await?;
-        Ok(Self { client: client.clone(), name, count, uid, marks })
+        Ok(Self { client: client.clone(), name: spec.name, count: spec.tasks, uid, marks })
+    }
+
+    /// Holds these tasks against being in this attempt, as these processes.
+    pub async fn same_attempts(&self, pids: &Pids, attempt: u32, report: &mut Report) -> Result<()> {
+        for task in self.tasks().await.map_err(anyhow::Error::msg)? {
+            let Some(known) = pids.get(&task.index) else { continue };
+            if task.attempt != attempt || task.pid != Some(known.process.pid) || !known.process.runs() {
+                let (index, now, pid) = (task.index, task.attempt, task.pid);
+                report.violations.push(format!(
+                    "task {index} is in attempt {now} as process {pid:?}, it was {known:?} in attempt {attempt}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until these tasks run in this attempt as processes elsewhere than on the given nodes.
+    pub async fn run_elsewhere(
+        &self,
+        tasks: &Pids,
+        attempt: u32,
+        nodes: &[String],
+        within: Duration,
+    ) -> Result<Pids> {
+        let look = || async {
+            let mut found = Pids::new();
+            for task in self.tasks().await?.into_iter().filter(|task| tasks.contains_key(&task.index)) {
+                let runs = task.state() == v1::TaskState::Running && task.attempt == attempt;
+                let process = task.pid.and_then(Process::find);
+                match process.filter(|_| runs && !nodes.contains(&task.node)) {
+                    Some(process) => found.insert(task.index, Running { process, node: task.node }),
+                    None => {
+                        let (index, state) = (task.index, task.state().as_str_name());
+                        return Err(format!(
+                            "task {index} is {state} in attempt {} on `{}`",
+                            task.attempt, task.node
+                        ));
+                    }
+                };
+            }
+            Ok(found)
+        };
+        until(&format!("attempt {attempt} of tasks of {}", self.name), within, look).await
     }
 
     /// Submits a job of tasks that end at once, and returns in the middle of it.

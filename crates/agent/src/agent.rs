@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use paceline_identity::Credentials;
 use paceline_link::message::{AgentMessage, AgentOrder, Hello};
 use paceline_telemetry::{AttemptState, Check, Direction, Probe};
+use paceline_types::LEASE_ASK_EVERY_MS;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::AgentConfig;
@@ -29,6 +30,8 @@ enum Event {
     Flush,
     /// Time to look for what was missed.
     Sweep,
+    /// Time to ask for the next lease.
+    Lease,
 }
 
 pub(crate) struct Agent<S> {
@@ -41,6 +44,7 @@ pub(crate) struct Agent<S> {
     capabilities: Vec<String>,
     pace: ReportPace,
     sweep_at: Instant,
+    lease_at: Instant,
     certificate_at: Instant,
     linked: Check,
     /// Why there is no session, so that an outage of an hour is one line in the log and not thousands.
@@ -70,6 +74,7 @@ impl<S: Storage> Agent<S> {
             capabilities,
             certificate_at: Instant::now(),
             sweep_at: Instant::now(),
+            lease_at: Instant::now(),
             linked,
             lost: String::new(),
         }
@@ -107,6 +112,7 @@ impl<S: Storage> Agent<S> {
             done = self.work.next() => Event::Done(done),
             () = flush => Event::Flush,
             () = sleep_until(self.sweep_at) => Event::Sweep,
+            () = sleep_until(self.lease_at) => Event::Lease,
         }
     }
 
@@ -116,6 +122,10 @@ impl<S: Storage> Agent<S> {
             Event::Done(done) => self.on_done(done)?,
             Event::Flush => self.send_reports(),
             Event::Sweep => self.sweep()?,
+            Event::Lease => self.ask_lease(),
+        }
+        if self.table.wants_lease_now() {
+            self.ask_lease();
         }
         self.plan_flush();
         Ok(())
@@ -190,6 +200,13 @@ impl<S: Storage> Agent<S> {
                 let decision = self.table.on_acknowledge(sequence);
                 self.carry_out(decision)
             }
+            AgentOrder::Lease(lease) => {
+                let decision = self.table.on_lease(&lease);
+                if let Some(fence) = decision.stale_below {
+                    tracing::warn!(token = ?lease.token, ?fence, "the lease of a leader of the past was dropped");
+                }
+                self.carry_out(decision)
+            }
             // The link keeps these to itself.
             AgentOrder::Refused { .. } | AgentOrder::Shards(_) => Ok(()),
         }
@@ -219,7 +236,7 @@ impl<S: Storage> Agent<S> {
                 }
                 self.carry_out(all)
             }
-            Done::Forgotten(_) => Ok(()),
+            Done::Forgotten(_) | Done::Renewed => Ok(()),
         }
     }
 
@@ -230,6 +247,7 @@ impl<S: Storage> Agent<S> {
             match action {
                 Action::Launch { attempt, spec } => self.work.launch(attempt, &spec),
                 Action::Stop { attempt, grace_ms } => self.work.stop(attempt, grace_ms),
+                Action::Renew { attempt, lease } => self.work.renew(attempt, lease),
                 Action::Forget { attempt } => self.work.forget(attempt),
                 Action::Resync(cause) => {
                     if let LinkEvent::Lost(cause) = self.link.drop_session(&cause.to_string()) {
@@ -259,6 +277,15 @@ impl<S: Storage> Agent<S> {
             self.config.metrics.link.messages.of(Direction::Sent).inc();
             self.link.send(AgentMessage::Report(report));
             self.pace.sent(Instant::now());
+        }
+    }
+
+    /// Asks for a lease, when anything needs one. It counts from before the request leaves.
+    fn ask_lease(&mut self) {
+        self.lease_at = after(LEASE_ASK_EVERY_MS);
+        if self.table.wants_lease() && self.link.has_room() {
+            let number = self.table.ask_lease(self.work.boot_clock_ms());
+            self.link.send(AgentMessage::LeaseRequest { number });
         }
     }
 

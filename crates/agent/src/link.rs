@@ -243,7 +243,9 @@ impl Link {
                 }
                 Some(lost)
             }
-            AgentOrder::Orders(_) | AgentOrder::Acknowledge { .. } => Some(LinkEvent::Order(order)),
+            AgentOrder::Orders(_) | AgentOrder::Acknowledge { .. } | AgentOrder::Lease(_) => {
+                Some(LinkEvent::Order(order))
+            }
         }
     }
 

@@ -8,7 +8,8 @@
 //! ```text
 //!  Orders ───────► on_orders ──────┐                       ┌─► changes (folder)
 //!  Welcome ──────► on_welcome      │                       │
-//!  Acknowledge ──► on_acknowledge  ├─► attempts, fence ──► ├─► Launch Stop Forget Resync
+//!  Acknowledge ──► on_acknowledge  ├─► attempts, fence ──► ├─► Launch Stop Renew Forget Resync
+//!  Lease ────────► on_lease        │                       │
 //!  runtime ──────► on_launched     │                       │
 //!                  on_observed ────┘                       └─► next_report ─► Report
 //! ```
@@ -20,6 +21,7 @@
 //! * Nothing is restarted here. What ended is reported until that is acknowledged, then forgotten.
 
 mod launches;
+mod leases;
 mod orders;
 mod record;
 mod recovery;
@@ -35,6 +37,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paceline_rules::JobSpec;
+use paceline_runtime::Lease;
 use paceline_types::{AttemptId, FenceToken, NodeEpoch, Reason};
 
 pub use record::{End, Seen};
@@ -44,6 +47,7 @@ pub use specs::DecodeSpec;
 pub use stored::{Change, Stored, StoredAttempt};
 
 use launches::Launches;
+use leases::Leases;
 use orders::FullSet;
 use record::{Kill, Phase, Record};
 use reports::Reports;
@@ -97,6 +101,13 @@ pub enum Action {
         attempt: AttemptId,
         /// From SIGTERM to SIGKILL.
         grace_ms: u64,
+    },
+    /// It holds a lease from when the agent asked for it. What comes of it is seen by looking.
+    Renew {
+        /// Which.
+        attempt: AttemptId,
+        /// The lease.
+        lease: Lease,
     },
     /// Its end was acknowledged: its record may go.
     Forget {
@@ -161,6 +172,7 @@ pub struct AgentTable {
     settled: Settled,
     specs: Specs,
     launches: Launches,
+    leases: Leases,
     reports: Reports,
     full_set: Option<FullSet>,
     /// A full set came in this session.
@@ -179,6 +191,7 @@ impl AgentTable {
             settled: Settled::default(),
             specs: Specs::new(decode, limits.specs, limits.spec_bytes),
             launches: Launches::default(),
+            leases: Leases::default(),
             reports: Reports::default(),
             full_set: None,
             seen_whole: false,
@@ -201,6 +214,7 @@ impl AgentTable {
     pub fn on_session(&mut self) {
         self.full_set = None;
         self.seen_whole = false;
+        self.leases.restart();
         self.reports.restart();
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use paceline_rules::JobSpec;
-use paceline_runtime::{Exit, Launch, LaunchError, Observed, Runtime, StopError};
+use paceline_runtime::{Exit, Launch, LaunchError, Lease, Observed, Runtime, StopError};
 use paceline_types::{AttemptId, Reason};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -44,6 +44,8 @@ pub(crate) enum Done {
     Looked(Vec<(AttemptId, Option<Seen>)>),
     /// Those that could not be.
     Forgotten(Vec<AttemptId>),
+    /// Whoever could not be told of a lease is told of the next one, or ends.
+    Renewed,
 }
 
 /// What a call came to.
@@ -96,11 +98,14 @@ pub(crate) struct Work {
     /// To look at, and whether the runtime must have it.
     looks: BTreeMap<AttemptId, bool>,
     stops: VecDeque<(AttemptId, u64)>,
+    /// The latest lease of each.
+    leases: BTreeMap<AttemptId, Lease>,
     forgets: VecDeque<AttemptId>,
     /// Could not be forgotten, and will be tried again: as many as have a folder.
     unforgotten: Vec<AttemptId>,
     looking: bool,
     stopping: bool,
+    renewing: bool,
     forgetting: bool,
 }
 
@@ -121,10 +126,12 @@ impl Work {
             launching: 0,
             looks: BTreeMap::new(),
             stops: VecDeque::new(),
+            leases: BTreeMap::new(),
             forgets: VecDeque::new(),
             unforgotten: Vec::new(),
             looking: false,
             stopping: false,
+            renewing: false,
             forgetting: false,
         }
     }
@@ -173,6 +180,7 @@ impl Work {
         match &done {
             Done::Launched(_) => {}
             Done::Stopped(_) => self.stopping = false,
+            Done::Renewed => self.renewing = false,
             Done::Looked(found) => {
                 self.looking = false;
                 note(&self.trouble, found);
@@ -233,6 +241,16 @@ impl Work {
         self.start();
     }
 
+    pub(crate) fn renew(&mut self, attempt: AttemptId, lease: Lease) {
+        self.leases.insert(attempt, lease);
+        self.start();
+    }
+
+    /// What the machine's boot clock shows.
+    pub(crate) fn boot_clock_ms(&self) -> u64 {
+        self.runtime.boot_clock_ms()
+    }
+
     pub(crate) fn forget(&mut self, attempt: AttemptId) {
         self.forgets.push_back(attempt);
         self.start();
@@ -268,6 +286,14 @@ impl Work {
                 |runtime: &dyn Runtime, (attempt, grace_ms)| (attempt, stop(runtime, attempt, grace_ms));
             self.spawn(move |runtime| {
                 Done::Stopped(batch.into_iter().map(|order| stop(runtime, order)).collect())
+            });
+        }
+        if !self.renewing && !self.leases.is_empty() {
+            let batch: Vec<_> = std::iter::from_fn(|| self.leases.pop_first()).take(BATCH).collect();
+            self.renewing = true;
+            self.spawn(move |runtime| {
+                batch.iter().for_each(|(attempt, lease)| renew(runtime, attempt, *lease));
+                Done::Renewed
             });
         }
         if !self.forgetting && !self.forgets.is_empty() {
@@ -338,7 +364,7 @@ fn launch_of(attempt: AttemptId, spec: &JobSpec) -> Launch {
         cpu_limit_milli: task.cpu_limit_milli,
         time_limit_ms: task.time_limit_ms,
         grace_ms: task.grace_ms,
-        at_most_one: false,
+        at_most_one: spec.at_most_one,
         script: spec.simulate.map(|block| block.script(attempt)),
     }
 }
@@ -379,6 +405,14 @@ fn stop(runtime: &dyn Runtime, attempt: AttemptId, grace_ms: u64) -> bool {
             tracing::warn!(error = explain(&error), %attempt, "a stop failed and will be repeated");
             false
         }
+    }
+}
+
+fn renew(runtime: &dyn Runtime, attempt: &AttemptId, lease: Lease) {
+    match runtime.renew_lease(attempt, lease) {
+        // What is not here needs no lease.
+        Ok(()) | Err(StopError::Unknown { .. }) => {}
+        Err(error) => tracing::warn!(error = explain(&error), %attempt, "a lease could not be passed on"),
     }
 }
 

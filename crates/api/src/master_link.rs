@@ -77,6 +77,13 @@ impl From<ShardMessage> for v1::ShardMessage {
                 Up::NodeGone(v1::NodeGone { node: node.to_string(), session: session.0 })
             }
             ShardMessage::Alive => Up::Alive(v1::Alive {}),
+            ShardMessage::NodeLeaseRequest { node, session, number } => {
+                Up::NodeLeaseRequest(v1::NodeLeaseRequest {
+                    node: node.to_string(),
+                    session: session.0,
+                    number,
+                })
+            }
         };
         Self { message: Some(message) }
     }
@@ -101,6 +108,11 @@ impl TryFrom<v1::ShardMessage> for Option<ShardMessage> {
                 session: LinkSession(gone.session),
             },
             Up::Alive(v1::Alive {}) => ShardMessage::Alive,
+            Up::NodeLeaseRequest(asked) => ShardMessage::NodeLeaseRequest {
+                node: name("node_lease_request.node", &asked.node)?,
+                session: LinkSession(asked.session),
+                number: asked.number,
+            },
         }))
     }
 }

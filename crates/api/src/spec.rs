@@ -112,6 +112,7 @@ fn read(spec: v1::JobSpec) -> (JobSpec, Vec<Violation>) {
         labels: spec.labels,
         replace_after_ms: spec.replace_after.map_or(Some(REPLACE_AFTER_MS_DEFAULT), |after| after.ms),
         simulate: spec.simulate.map(Into::into),
+        at_most_one: spec.at_most_one,
     };
     (spec, faults.done())
 }
@@ -173,6 +174,7 @@ impl From<JobSpec> for v1::JobSpec {
             labels: spec.labels,
             replace_after: replace_after(spec.replace_after_ms),
             simulate: spec.simulate.map(Into::into),
+            at_most_one: spec.at_most_one,
         }
     }
 }

@@ -244,7 +244,7 @@ impl Cell {
     #[must_use]
     pub fn patience_ms(&self, id: NodeId) -> Option<u64> {
         let runs = self.node(id)?.assigned.runs();
-        let patience = |uid: JobUid| self.job(uid).and_then(|job| job.spec.replace_after_ms);
+        let patience = |uid: JobUid| self.job(uid).and_then(|job| job.spec.patience_ms());
         runs.chunk_by(|a, b| a.job == b.job).filter_map(|runs| patience(runs[0].job)).min()
     }
 

@@ -8,6 +8,7 @@
 //! ShardMessages ─► admit ─► Register ─► NodeRegistered ─► Welcome
 //!                 reports ─► ProposeReport ─► ReportApplied ─► Acknowledge, then the Full set
 //! NodesChanged ──► orders ─► Diff
+//! lease requests ─► ConfirmLeadership ─► LeadershipConfirmed ─► Lease
 //! Timer ─► silence ─► round over? brake off? ─► WriteOff ─► WriteOffSettled
 //! ```
 
@@ -16,6 +17,7 @@ mod assigned;
 mod brake;
 mod config;
 mod event;
+mod leases;
 mod links;
 mod liveness;
 mod loss;
@@ -56,6 +58,7 @@ pub struct Hub {
     /// A shorter detection period that is not applied yet.
     shorter: Option<reconfigure::Shorter>,
     loss: loss::Loss,
+    leases: leases::Leases,
 }
 
 impl Hub {
@@ -71,6 +74,7 @@ impl Hub {
             waiting_bytes: 0,
             shorter: None,
             loss: loss::Loss::default(),
+            leases: leases::Leases::default(),
             config,
         }
     }
@@ -111,6 +115,9 @@ impl Hub {
                 self.write_off_settled(&node, applied, view, now_ms);
             }
             HubEvent::Majority { answers } => self.majority(answers, now_ms),
+            HubEvent::LeadershipConfirmed { round, confirmed } => {
+                self.leadership_confirmed(round, confirmed, view);
+            }
             HubEvent::ReleaseBrake => self.release_brake(),
             HubEvent::Timer => {
                 self.timer(view, started_ms, now_ms);

@@ -105,6 +105,11 @@ pub enum AgentMessage {
     Report(Report),
     /// Nothing new, still here. Sent when nothing else was for a heartbeat interval.
     Alive,
+    /// Asks for the lease without which `at_most_one` attempts of the node must end.
+    LeaseRequest {
+        /// Rising within the session, from 1: the agent notes when it sent which.
+        number: u64,
+    },
 }
 
 /// What attempts should be.
@@ -174,6 +179,18 @@ pub struct Orders {
     pub runs: Vec<OrderRun>,
 }
 
+/// The answer to a request for a lease: the node's `at_most_one` attempts that were assigned by the token's revision, in
+/// its generation, and that no order of the session ends, may run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Of the request. The lease counts from when that was sent, so the time on the way is never added to it.
+    pub number: u64,
+    /// Of the view in which the leader saw them assigned to the node, after the request had come.
+    pub token: FenceToken,
+    /// How long it lasts.
+    pub duration_ms: u64,
+}
+
 /// From a shard to an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentOrder {
@@ -202,6 +219,8 @@ pub enum AgentOrder {
     },
     /// The shards of the cell changed; an agent that belongs elsewhere moves.
     Shards(ShardList),
+    /// A lease was granted.
+    Lease(Lease),
 }
 
 /// A shard that agents may connect to.
@@ -254,6 +273,15 @@ pub enum ShardMessage {
     },
     /// One per interval when there is nothing else to say.
     Alive,
+    /// An agent asked for a lease.
+    NodeLeaseRequest {
+        /// The node.
+        node: NodeName,
+        /// Its session.
+        session: LinkSession,
+        /// Of its request.
+        number: u64,
+    },
 }
 
 /// From the leader to a shard. Several travel in one batch.

@@ -70,7 +70,7 @@ pub fn agent_message_bytes(message: &AgentMessage) -> usize {
     match message {
         AgentMessage::Hello(hello) => hello_bytes(hello),
         AgentMessage::Report(report) => report_bytes(report),
-        AgentMessage::Alive => ENVELOPE_BYTES,
+        AgentMessage::Alive | AgentMessage::LeaseRequest { .. } => ENVELOPE_BYTES,
     }
 }
 
@@ -80,7 +80,10 @@ pub fn shard_message_bytes(message: &ShardMessage) -> usize {
     match message {
         ShardMessage::NodeHello(hello) => hello_bytes(hello),
         ShardMessage::NodeReport { report, .. } => ENVELOPE_BYTES + report_bytes(report),
-        ShardMessage::Hello { .. } | ShardMessage::NodeGone { .. } | ShardMessage::Alive => ENVELOPE_BYTES,
+        ShardMessage::Hello { .. }
+        | ShardMessage::NodeGone { .. }
+        | ShardMessage::NodeLeaseRequest { .. }
+        | ShardMessage::Alive => ENVELOPE_BYTES,
     }
 }
 
@@ -94,7 +97,9 @@ pub fn master_message_bytes(message: &MasterMessage) -> usize {
             AgentOrder::Orders(orders) => ENVELOPE_BYTES + orders_bytes(orders),
             AgentOrder::Shards(list) => ENVELOPE_BYTES + shards_bytes(list),
             AgentOrder::Refused { message, .. } => ENVELOPE_BYTES + message.len(),
-            AgentOrder::Welcome { .. } | AgentOrder::Acknowledge { .. } => ENVELOPE_BYTES,
+            AgentOrder::Welcome { .. } | AgentOrder::Acknowledge { .. } | AgentOrder::Lease(_) => {
+                ENVELOPE_BYTES
+            }
         },
     }
 }

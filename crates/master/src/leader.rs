@@ -11,6 +11,7 @@
 
 mod assigned;
 mod event;
+mod leases;
 mod loss;
 mod outbox;
 mod proposals;
@@ -37,6 +38,7 @@ use crate::published::Published;
 pub(crate) use assigned::shard_list;
 use event::Settled;
 pub(crate) use event::{LinkEvent, LinkStream};
+use leases::Confirmed;
 pub(crate) use outbox::{FrameStream, Outbox};
 use state::Leading;
 
@@ -95,9 +97,10 @@ impl LeaderLoop {
         let mut timer = interval(TIMER);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut proposals: JoinSet<Settled> = JoinSet::new();
+        let mut confirmations: JoinSet<Confirmed> = JoinSet::new();
         let started = Instant::now();
         let mut leading = None;
-        self.follow_status(&mut status, &mut leading);
+        self.follow_status(&mut status, &mut leading, 0);
         loop {
             let now_ms = elapsed_ms(started);
             tokio::select! {
@@ -105,7 +108,7 @@ impl LeaderLoop {
                     if changed.is_err() {
                         return;
                     }
-                    self.follow_status(&mut status, &mut leading);
+                    self.follow_status(&mut status, &mut leading, now_ms);
                 }
                 changed = revisions.changed(), if leading.is_some() => {
                     if changed.is_err() {
@@ -117,7 +120,7 @@ impl LeaderLoop {
                     None => return,
                     Some(event) => {
                         // A stream that was accepted under a new leadership must not meet the old one's state.
-                        self.follow_status(&mut status, &mut leading);
+                        self.follow_status(&mut status, &mut leading, now_ms);
                         if let Some(leading) = &mut leading {
                             leading.on_link(event, &self.published.view(), now_ms);
                         }
@@ -131,6 +134,13 @@ impl LeaderLoop {
                         (Err(error), _) => tracing::error!(%error, "a proposal's task failed"),
                     }
                 }
+                Some(confirmed) = confirmations.join_next(), if !confirmations.is_empty() => {
+                    match (confirmed, &mut leading) {
+                        (Ok(confirmed), Some(leading)) => leading.on_confirmed(confirmed, &self.published.view(), now_ms),
+                        (Ok(_), None) => {}
+                        (Err(error), _) => tracing::error!(%error, "the task that asks for a majority failed"),
+                    }
+                }
                 () = work_due(leading.as_ref(), &self.published, started) => {}
                 _ = timer.tick() => if let Some(leading) = &mut leading {
                     leading.on_timer(loss::majority_answers(&self.replica), &self.published.view(), now_ms);
@@ -141,13 +151,19 @@ impl LeaderLoop {
                 let now_ms = elapsed_ms(started);
                 leading.on_view(&self.published, now_ms);
                 leading.propose(&self.proposer, &mut proposals, now_ms);
+                leading.confirm(&self.replica, &mut confirmations);
             }
             self.metrics.link.sessions.set_u64(leading.as_ref().map_or(0, Leading::links_open));
         }
     }
 
     /// Takes office or leaves it.
-    fn follow_status(&self, status: &mut watch::Receiver<ReplicaStatus>, leading: &mut Option<Leading>) {
+    fn follow_status(
+        &self,
+        status: &mut watch::Receiver<ReplicaStatus>,
+        leading: &mut Option<Leading>,
+        now_ms: u64,
+    ) {
         let now = status.borrow_and_update();
         let term = now.leading.then_some(now.term);
         if leading.as_ref().map(Leading::term) == term {
@@ -156,7 +172,7 @@ impl LeaderLoop {
         *leading = term.map(|term| {
             let view = self.published.view();
             tracing::info!(term, revision = %view.revision(), "this master leads");
-            Leading::new(term, &view, self.metrics.clone())
+            Leading::new(term, &view, self.metrics.clone(), now_ms)
         });
         if leading.is_none() {
             // The next leader looks for itself.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use paceline_types::{IndexSet, Resources, TaskIndex};
+use paceline_types::{IndexSet, LEASE_WAIT_MS, Resources, TaskIndex};
 
 use crate::simulate::Simulate;
 
@@ -47,6 +47,8 @@ pub struct JobSpec {
     pub max_failed_tasks: Option<u32>,
     /// Silence of a node after which tasks on it run elsewhere; nothing means never.
     pub replace_after_ms: Option<u64>,
+    /// No two attempts of a task ever run at the same time: they run under leases only.
+    pub at_most_one: bool,
     /// Terms on node labels; all must hold.
     pub constraints: Vec<Constraint>,
     /// Taints that the tasks put up with.
@@ -176,11 +178,20 @@ impl JobSpec {
             max_running: None,
             max_failed_tasks: None,
             replace_after_ms: Some(REPLACE_AFTER_MS_DEFAULT),
+            at_most_one: false,
             constraints: Vec::new(),
             tolerations: Vec::new(),
             labels: Labels::new(),
             simulate: None,
         }
+    }
+
+    /// How long a node must have been silent before tasks of the job on it may run elsewhere; nothing means for ever.
+    /// Where two must never run at once no lease may be out by then, whatever the job says.
+    #[must_use]
+    pub fn patience_ms(&self) -> Option<u64> {
+        let least_ms = if self.at_most_one { LEASE_WAIT_MS } else { 0 };
+        self.replace_after_ms.map(|after_ms| after_ms.max(least_ms))
     }
 
     /// What the task at `index` needs: cheaper than [`JobSpec::task`].

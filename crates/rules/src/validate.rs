@@ -4,7 +4,7 @@ mod simulate;
 
 use std::fmt;
 
-use paceline_types::check_name;
+use paceline_types::{LEASE_GRACE_MS_MAX, check_name};
 
 use crate::limits::Limits;
 use crate::spec::{Constraint, JobSpec, Labels, Operator, Override, Taint, Toleration};
@@ -196,6 +196,9 @@ fn template(faults: &mut Faults, job: &JobSpec, limits: &Limits) {
     faults.check(task.time_limit_ms != Some(0), "time_limit", 0, "more than 0");
     let grace = format!("at most {} ms", limits.grace_ms);
     faults.check(task.grace_ms <= limits.grace_ms, "grace", format!("{} ms", task.grace_ms), grace);
+    let fits = !job.at_most_one || task.grace_ms <= LEASE_GRACE_MS_MAX;
+    let grace = format!("at most {LEASE_GRACE_MS_MAX} ms with at_most_one: it is taken from the lease");
+    faults.check(fits, "grace", format!("{} ms", task.grace_ms), grace);
 }
 
 fn resources(faults: &mut Faults, field: &str, cpu_milli: u64, memory_bytes: u64) {

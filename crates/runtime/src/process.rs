@@ -33,8 +33,10 @@ mod watcher;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use options::{AllowedUsers, LogRetention, ProcessOptions};
+use paceline_supervisor::Lease;
 use paceline_supervisor::logs::LogStream;
 use paceline_types::AttemptId;
 pub(crate) use sight::translate;
@@ -90,6 +92,15 @@ impl Runtime for ProcessRuntime {
 
     fn stop(&self, attempt: &AttemptId, grace_ms: u64) -> Result<(), StopError> {
         self.shared.stop(attempt, grace_ms)
+    }
+
+    fn renew_lease(&self, attempt: &AttemptId, lease: Lease) -> Result<(), StopError> {
+        self.shared.renew_lease(attempt, lease)
+    }
+
+    fn boot_clock_ms(&self) -> u64 {
+        let since = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime));
+        since.map_or(u64::MAX, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn observe(&self, attempt: &AttemptId) -> Result<Option<Observed>, ObserveError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use paceline_supervisor::Lease;
 use paceline_supervisor::logs::LogStream;
 use paceline_types::{AttemptId, ExitStatus, Reason, Resources, Script};
 
@@ -169,6 +170,16 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// When the attempt is not here, or cannot be told.
     fn stop(&self, attempt: &AttemptId, grace_ms: u64) -> Result<(), StopError>;
+
+    /// Gives an attempt that may run only under a lease the one that its agent received: it starts, or goes on. What has
+    /// ended or needs none is left as it is.
+    ///
+    /// # Errors
+    /// When the attempt is not here, or cannot be told.
+    fn renew_lease(&self, attempt: &AttemptId, lease: Lease) -> Result<(), StopError>;
+
+    /// What the machine's boot clock shows, which goes on while the machine is suspended: leases count by it.
+    fn boot_clock_ms(&self) -> u64;
 
     /// What an attempt does; nothing when it is not here.
     ///

@@ -150,15 +150,6 @@ pub struct SimulatedRuntime {
 }
 
 impl SimulatedRuntime {
-    /// Gives an attempt that may run only under a lease the one that its agent received: it starts, or goes on.
-    /// What has ended or needs none is left as it is.
-    ///
-    /// # Errors
-    /// When the attempt is not here.
-    pub fn renew_lease(&self, attempt: &AttemptId, lease: Lease) -> Result<(), StopError> {
-        self.call(|machine| machine.renew(*attempt, lease))
-    }
-
     fn call<T>(&self, call: impl FnOnce(&mut Machine) -> T) -> T {
         self.node.with((self.clock)(), call)
     }
@@ -176,6 +167,14 @@ impl Runtime for SimulatedRuntime {
 
     fn stop(&self, attempt: &AttemptId, grace_ms: u64) -> Result<(), StopError> {
         self.call(|machine| machine.stop(*attempt, grace_ms))
+    }
+
+    fn renew_lease(&self, attempt: &AttemptId, lease: Lease) -> Result<(), StopError> {
+        self.call(|machine| machine.renew(*attempt, lease))
+    }
+
+    fn boot_clock_ms(&self) -> u64 {
+        (self.clock)().boot_ms
     }
 
     fn observe(&self, attempt: &AttemptId) -> Result<Option<Observed>, ObserveError> {

@@ -20,6 +20,8 @@ max_attempts: 3              # (optional) failed attempts before a task has fail
 max_running: 50              # (optional) tasks on nodes at once; 0 admits none
 max_failed_tasks: 10         # (optional) more failed tasks stop the job
 replace_after: 2m            # (optional) silence of a node after which its tasks run elsewhere, or never; default 1m
+at_most_one: false           # (optional) true: no two attempts of a task ever run at the same time, also when the network
+                             #   is cut. Its tasks end when no master can be reached for 40s, and grace is 10s at most
 
 constraints:                 # (optional) all must hold on the node's labels
   - {label: os, in: [linux]}

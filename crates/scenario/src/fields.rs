@@ -22,6 +22,7 @@ pub const JOB_FIELDS: &[&str] = &[
     "max_running",
     "max_failed_tasks",
     "replace_after",
+    "at_most_one",
     "constraints",
     "tolerations",
     "labels",
@@ -31,7 +32,6 @@ pub const JOB_FIELDS: &[&str] = &[
 
 /// Fields of the design that do not act yet: refused by name, so that nobody believes that they do.
 const FUTURE_FIELDS: &[&str] = &[
-    "at_most_one",
     "priority",
     "preemptible",
     "gang",

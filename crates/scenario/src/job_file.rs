@@ -80,6 +80,7 @@ fn job(reader: &mut Reader, root: &Node) -> JobSpec {
         max_running: optional(reader, &fields, "max_running", str::parse, COUNT),
         max_failed_tasks: optional(reader, &fields, "max_failed_tasks", str::parse, COUNT),
         replace_after_ms: replace_after(reader, &fields),
+        at_most_one: optional(reader, &fields, "at_most_one", str::parse, "true or false").unwrap_or(false),
         constraints: constraints(reader, &fields),
         tolerations: tolerations(reader, &fields),
         labels: fields.optional("labels").map(|(node, field)| reader.pairs(node, &field)).unwrap_or_default(),
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn every_fault_is_said_at_once_with_its_place() {
         let text = "name: Hello\ntasks: many\nrun: /bin/true\nresources: {cpu: fast, memory: 8Mi, gpu: 1}\n\
-                    at_most_one: true\nreplace_after: soon\nmax_attempts: 0\noverrides:\n  - {tasks: 7, env: {1A: x}}\ntask: 3\n";
+                    priority: 7\nreplace_after: soon\nmax_attempts: 0\noverrides:\n  - {tasks: 7, env: {1A: x}}\ntask: 3\n";
         assert_eq!(
             faults(text),
             [
@@ -247,14 +248,14 @@ mod tests {
                 "3:6: run: `/bin/true`: expected a list, as in [a, b]",
                 "4:18: resources.cpu: `fast`: expected thousandths of a CPU as in 250m, or CPUs as in 2 or 1.5",
                 "4:37: resources.gpu: expected one of cpu, memory",
-                "5:1: at_most_one: expected no such field: it is not supported yet",
+                "5:1: priority: expected no such field: it is not supported yet",
                 "6:16: replace_after: `soon`: expected a duration, as in 30s or 5m, or never",
                 "7:15: max_attempts: `0`: expected 1 to 1000",
                 "9:13: overrides[0].tasks: `7`: expected indices of the job's tasks, 0 to 0",
                 "9:26: overrides[0].env.1A: `1A`: expected a name of letters, digits and _ that does not begin with a digit",
                 "10:1: task: expected one of name, kind, pool, tasks, run, env, user, resources, cpu_limit, time_limit, \
-                 grace, max_attempts, max_running, max_failed_tasks, replace_after, constraints, tolerations, labels, simulate, \
-                 overrides",
+                 grace, max_attempts, max_running, max_failed_tasks, replace_after, at_most_one, constraints, tolerations, labels, \
+                 simulate, overrides",
             ]
         );
     }
@@ -270,6 +271,21 @@ mod tests {
         assert_eq!(read("replace_after: never\n"), Ok(None));
         let zero = read("replace_after: 0s\n").expect_err("not a time").to_string();
         assert!(zero.contains("replace_after: `0`: expected more than 0, or never"), "{zero}");
+    }
+
+    #[test]
+    fn a_job_says_whether_two_of_its_attempts_may_run_at_once() {
+        let read = |lines: &str| {
+            let text = format!("name: a\ntasks: 1\nrun: [x]\nresources: {{cpu: 1m, memory: 1}}\n{lines}");
+            read_job(&text, &Limits::default()).map(|job| job.at_most_one)
+        };
+        assert_eq!((read(""), read("at_most_one: false\n")), (Ok(false), Ok(false)));
+        assert_eq!(read("at_most_one: true\n"), Ok(true));
+        let word = read("at_most_one: yes please\n").expect_err("no word for it").to_string();
+        assert!(word.contains("at_most_one: `yes please`: expected true or false"), "{word}");
+        let grace =
+            read("at_most_one: true\ngrace: 11s\n").expect_err("longer than the lease allows").to_string();
+        assert!(grace.contains("grace: `11000 ms`: expected at most 10000 ms with at_most_one"), "{grace}");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Change {
         /// What it admits.
         limit: u32,
     },
+    /// None: a node has room, and its last attempt may still hold a lease, which is waited out.
+    OutwaitLease,
     /// There is no node at all.
     AddNode,
     /// Nodes would do, and nobody hears them.
@@ -118,6 +120,10 @@ pub fn explain_job(view: &Cell, job: &Job, heard: impl Fn(&Node) -> bool) -> Opt
         return Some(waiting);
     }
     waiting.look_at_nodes(view, job, heard);
+    let ended = job.task(first).map_or(Reason::None, |task| task.reason);
+    if waiting.change == Change::None && job.spec.at_most_one && ended.leaves_lease_out() {
+        waiting.change = Change::OutwaitLease;
+    }
     Some(waiting)
 }
 

@@ -11,6 +11,7 @@
 
 mod best_fit;
 mod explain;
+mod holds;
 mod pass;
 mod reservations;
 mod round;
@@ -18,4 +19,5 @@ mod round;
 mod tests;
 
 pub use explain::{Change, Obstacle, Waiting, explain_job};
+pub use holds::Holds;
 pub use pass::{PassLimits, Proposal, ProposalId, Scheduler};

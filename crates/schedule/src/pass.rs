@@ -48,6 +48,8 @@ pub struct Scheduler {
     rounds: Rounds,
     /// Proposals that gave their room back.
     releases: u64,
+    /// Tasks that must not be placed yet, whatever the view says.
+    held: BTreeMap<JobUid, IndexSet>,
 }
 
 impl Scheduler {
@@ -66,6 +68,11 @@ impl Scheduler {
     pub fn released(&mut self, id: ProposalId) {
         self.reservations.release(id);
         self.releases += 1;
+    }
+
+    /// Places none of these from now on, until it is told otherwise: each call takes the place of the one before.
+    pub fn hold_back(&mut self, held: BTreeMap<JobUid, IndexSet>) {
+        self.held = held;
     }
 
     /// Whether the last pass stopped before it had looked at everything: another one is worth it at once.
@@ -116,7 +123,11 @@ impl Scheduler {
             return;
         }
         let before = bounds.tasks;
-        for (class, ranges) in pending_classes(job, &claims) {
+        let taken = match self.held.get(&job.uid) {
+            Some(held) => claims.ranges().iter().chain(held.ranges()).copied().collect(),
+            None => claims,
+        };
+        for (class, ranges) in pending_classes(job, &taken) {
             let at = Cursor { job: job.uid, class: Some(class) };
             if !stretch.contains(at) {
                 continue;
@@ -179,11 +190,11 @@ fn admitted(job: &Job, claims: &IndexSet) -> u64 {
     u64::from(job.room_to_run()).saturating_sub(claims.count())
 }
 
-/// Every pending task that is not claimed, by class, in ranges: the cost is that of ranges, not of tasks.
-fn pending_classes(job: &Job, claims: &IndexSet) -> BTreeMap<Class, Vec<IndexRange>> {
+/// Every pending task that is not taken, by class, in ranges: the cost is that of ranges, not of tasks.
+fn pending_classes(job: &Job, taken: &IndexSet) -> BTreeMap<Class, Vec<IndexRange>> {
     let mut classes: BTreeMap<Class, Vec<IndexRange>> = BTreeMap::new();
     for (follows, pending) in job.pending_runs() {
-        for open in without(pending, claims) {
+        for open in without(pending, taken) {
             for (range, need) in job.need_runs(open) {
                 classes.entry(Class { follows, need }).or_default().push(range);
             }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use paceline_cell::{Cell, Command, CommandBody, Entry, Reply, ReportedRun, ReportedState};
+use paceline_cell::{Applied, Cell, Command, CommandBody, Entry, Event, Reply, ReportedRun, ReportedState};
 use paceline_rules::{
     Constraint, JobSpec, Labels, NodeTerms, Operator, Override, SIMULATED, Simulate, Taint, feasible,
 };
 use paceline_types::{
-    AgentInstance, BootId, ExitStatus, JobUid, NodeEpoch, NodeId, NodeName, Reason, Resources, Revision,
-    TaskIndex, TaskState,
+    AgentInstance, BootId, ExitStatus, JobUid, LEASE_WAIT_MS, NodeEpoch, NodeId, NodeName, Reason, Resources,
+    Revision, TaskIndex, TaskState,
 };
 use proptest::prelude::*;
 
-use crate::{Change, Obstacle, PassLimits, Proposal, Scheduler, Waiting, explain_job};
+use crate::{Change, Holds, Obstacle, PassLimits, Proposal, Scheduler, Waiting, explain_job};
 
 /// A cell and the revision it has come to.
 struct World {
@@ -25,11 +25,19 @@ impl World {
     }
 
     fn apply(&mut self, bodies: Vec<CommandBody>) -> Vec<Reply> {
+        self.applied(bodies).replies
+    }
+
+    fn events(&mut self, bodies: Vec<CommandBody>) -> Vec<Event> {
+        self.applied(bodies).events
+    }
+
+    fn applied(&mut self, bodies: Vec<CommandBody>) -> Applied {
         let commands = bodies.into_iter().map(Command::from).collect();
         let revision = self.cell.revision().next();
         let applied = self.cell.apply(revision, &Entry { unix_ms: 0, commands });
         assert_eq!(self.cell.check(), Vec::<String>::new());
-        applied.replies
+        applied
     }
 
     fn node(&mut self, number: u8, capacity: Resources, labels: &[(&str, &str)]) -> NodeId {
@@ -437,4 +445,36 @@ proptest! {
         }
         prop_assert!(world.cell.revision() > Revision(0));
     }
+}
+
+#[test]
+fn a_task_whose_lease_may_be_out_is_held_back_and_placed_when_it_is_over() {
+    let mut world = World::new();
+    let mut leased = job("leased", 2, 100);
+    leased.at_most_one = true;
+    let (leased, other) = (world.submit(leased), world.submit(job("other", 1, 100)));
+    let (gone, _) =
+        (world.node(1, Resources::new(300, 100), &[]), world.node(2, Resources::new(400, 100), &[]));
+    let mut scheduler = Scheduler::new();
+    assert_eq!(world.place(&mut scheduler), 2);
+    assert_eq!((world.on_node(leased, gone), world.on_node(other, gone)), (2, 1));
+    let name = world.cell.node(gone).expect("there").name.clone();
+    let mut holds = Holds::default();
+    let events = world.events(vec![CommandBody::RemoveNode { node: name }]);
+    let held: Vec<bool> = events.iter().map(|event| holds.note(event, &world.cell, 1_000)).collect();
+    assert_eq!(held.iter().filter(|held| **held).count(), 1, "{events:?}");
+    scheduler.hold_back(holds.tasks());
+    assert_eq!(world.place(&mut scheduler), 1, "the other job needs no lease");
+    let why = world.why(leased).expect("it waits");
+    assert_eq!(why.change, Change::OutwaitLease);
+    assert!(why.explanation().contains("its lease is over after 42 s at most"), "{}", why.explanation());
+    assert_eq!(holds.due_ms(), Some(1_000 + LEASE_WAIT_MS));
+    assert!(!holds.free(999 + LEASE_WAIT_MS));
+    let next = Holds::at_office(&world.cell, 5_000);
+    assert_eq!((next.due_ms(), next.tasks()), (Some(5_000 + LEASE_WAIT_MS), holds.tasks()));
+    assert!(holds.free(1_000 + LEASE_WAIT_MS));
+    scheduler.hold_back(holds.tasks());
+    assert_eq!(world.place(&mut scheduler), 1);
+    assert_eq!(world.count(leased, TaskState::Assigned), 2);
+    assert!(Holds::at_office(&world.cell, 0).tasks().is_empty(), "nothing waits");
 }

@@ -6,6 +6,7 @@
 mod attempt;
 mod ids;
 mod indices;
+mod lease;
 pub mod plant;
 mod reason;
 mod resources;
@@ -19,6 +20,7 @@ pub use ids::{
     ShardName, SpecVersion, TaskIndex, check_name,
 };
 pub use indices::{IndexRange, IndexSet, ParseIndexError};
+pub use lease::{LEASE_ASK_EVERY_MS, LEASE_DRIFT_PERMILLE, LEASE_GRACE_MS_MAX, LEASE_MS, LEASE_WAIT_MS};
 pub use reason::Reason;
 pub use resources::{ParseQuantityError, ResourceKind, Resources, parse_cpu_milli, parse_memory_bytes};
 pub use revision::{EventId, FeatureLevel, Generation, Revision, Term};

@@ -111,6 +111,13 @@ impl Reason {
         }
     }
 
+    /// Whether an attempt that ended so may have a process somewhere that nobody saw end, and a lease that is still out. Not
+    /// so after a write-off: there the silence was as long as any lease.
+    #[must_use]
+    pub const fn leaves_lease_out(self) -> bool {
+        matches!(self, Self::NodeRemoved | Self::NodeReplaced | Self::NodeRebooted | Self::SupervisorDied)
+    }
+
     /// Whether an attempt that ended so counts against `max_attempts`: failures of the task itself do,
     /// what the cell or the machine did to it does not.
     #[must_use]

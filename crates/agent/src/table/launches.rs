@@ -28,6 +28,7 @@ impl AgentTable {
             if launched {
                 record.phase = Phase::Started { pid: None };
                 self.tell_kill(attempt, &mut decision);
+                self.renew(attempt, &mut decision);
             } else {
                 self.end_here(attempt, Reason::NodeFault, &mut decision);
             }

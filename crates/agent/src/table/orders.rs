@@ -53,6 +53,7 @@ impl AgentTable {
         }
         self.stop_absent(orders, &mut decision);
         self.launch_ready(&mut decision);
+        self.review_leases();
         decision
     }
 
@@ -97,6 +98,7 @@ impl AgentTable {
     /// An attempt should run. False when the table is full.
     fn want(&mut self, attempt: AttemptId, assigned: Revision, decision: &mut Decision) -> bool {
         let generation = self.fence.generation;
+        self.note_leased(attempt);
         if let Some(record) = self.records.get_mut(&attempt) {
             if (record.generation, record.assigned) != (generation, assigned) && !record.is_ended() {
                 (record.generation, record.assigned) = (generation, assigned);
@@ -119,6 +121,7 @@ impl AgentTable {
         };
         decision.changes.push(Change::Accepted { attempt, generation, assigned, grace_ms });
         self.records.insert(attempt, Record::new(generation, assigned, grace_ms));
+        self.note_leased(attempt);
         self.supersede(attempt, decision);
         self.enqueue_ordered(attempt, decision);
         true

@@ -70,6 +70,8 @@ pub(super) struct Record {
     pub(super) queued: bool,
     /// The runtime may hold something of it, which must be forgotten at the end.
     pub(super) in_runtime: bool,
+    /// It must run only under a lease, as far as its specification is known.
+    pub(super) leased: bool,
 }
 
 impl Record {
@@ -82,11 +84,17 @@ impl Record {
             kill: None,
             queued: false,
             in_runtime: false,
+            leased: false,
         }
     }
 
     pub(super) const fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Whether it must have a lease to start or to go on. Whatever must end gets none.
+    pub(super) const fn wants_lease(&self) -> bool {
+        self.leased && self.kill.is_none() && !self.is_ended()
     }
 
     /// Whether the cell has something to hear of it. Waiting and launching are not observations.

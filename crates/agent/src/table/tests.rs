@@ -4,5 +4,6 @@ mod acknowledging;
 mod fake;
 mod fencing;
 mod histories;
+mod leases;
 mod restarting;
 mod starting;

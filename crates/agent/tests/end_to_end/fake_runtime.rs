@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use paceline_runtime::{
-    Capability, CapabilityCode, ChangeListener, Exit, Launch, LaunchError, LogChunk, LogStream, ObserveError,
-    Observed, Runtime, StopError,
+    Capability, CapabilityCode, ChangeListener, Exit, Launch, LaunchError, Lease, LogChunk, LogStream,
+    ObserveError, Observed, Runtime, StopError,
 };
 use paceline_types::{AttemptId, ExitStatus, Reason};
 
@@ -15,6 +15,8 @@ struct State {
     launches: Vec<Launch>,
     stops: Vec<(AttemptId, u64)>,
     forgotten: Vec<AttemptId>,
+    leases: Vec<(AttemptId, Lease)>,
+    boot_clock_ms: u64,
 }
 
 pub struct FakeRuntime {
@@ -53,6 +55,14 @@ impl FakeRuntime {
         self.state().stops.clone()
     }
 
+    pub fn leases(&self) -> Vec<(AttemptId, Lease)> {
+        self.state().leases.clone()
+    }
+
+    pub fn set_boot_clock_ms(&self, now_ms: u64) {
+        self.state().boot_clock_ms = now_ms;
+    }
+
     pub fn forgotten(&self) -> Vec<AttemptId> {
         self.state().forgotten.clone()
     }
@@ -83,6 +93,15 @@ impl Runtime for FakeRuntime {
         self.state().stops.push((*attempt, grace_ms));
         self.set(*attempt, Observed::Exited(exit(ExitStatus::Signal(15), Reason::JobStopped)));
         Ok(())
+    }
+
+    fn renew_lease(&self, attempt: &AttemptId, lease: Lease) -> Result<(), StopError> {
+        self.state().leases.push((*attempt, lease));
+        Ok(())
+    }
+
+    fn boot_clock_ms(&self) -> u64 {
+        self.state().boot_clock_ms
     }
 
     fn observe(&self, attempt: &AttemptId) -> Result<Option<Observed>, ObserveError> {

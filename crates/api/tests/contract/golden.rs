@@ -40,6 +40,13 @@ fn a_simulated_specification_is_written_and_read_as_ever() {
     assert_eq!(decode_spec(&unhex(golden)).expect("reads"), fixed::simulated_spec());
 }
 
+#[test]
+fn a_specification_that_needs_leases_is_written_and_read_as_ever() {
+    let golden = include_str!("../golden/at_most_one_spec.hex");
+    same_bytes("at_most_one_spec", golden, &encode_spec(&fixed::at_most_one_spec()));
+    assert_eq!(decode_spec(&unhex(golden)).expect("reads"), fixed::at_most_one_spec());
+}
+
 /// Several frames as on a stream: each with its length before it.
 fn stream<W: Message>(frames: impl IntoIterator<Item = W>) -> Vec<u8> {
     frames.into_iter().flat_map(|frame| frame.encode_length_delimited_to_vec()).collect()
@@ -91,6 +98,23 @@ fn what_shards_are_told_is_written_and_read_as_ever() {
     same_bytes("master_frame", golden, &stream([v1::MasterFrame::from(fixed::master_messages())]));
     let frame = frames::<v1::MasterFrame>(golden).remove(0);
     assert_eq!(Known::try_from(frame).expect("reads"), all(fixed::master_messages()));
+}
+
+#[test]
+fn a_lease_is_asked_for_passed_on_and_granted_as_ever() {
+    let golden = include_str!("../golden/lease_frames.hex");
+    let (asked, passed_on, granted) = fixed::lease_messages();
+    let mut bytes = stream([v1::AgentFrame::from(asked.clone())]);
+    bytes.extend(stream([v1::ShardMessage::from(passed_on.clone())]));
+    bytes.extend(stream([v1::OrderFrame::from(granted.clone())]));
+    same_bytes("lease_frames", golden, &bytes);
+    let mut rest = bytes.as_slice();
+    let frame = v1::AgentFrame::decode_length_delimited(&mut rest).expect("reads");
+    assert_eq!(Option::<AgentMessage>::try_from(frame).expect("reads"), Some(asked));
+    let message = v1::ShardMessage::decode_length_delimited(&mut rest).expect("reads");
+    assert_eq!(Option::<ShardMessage>::try_from(message).expect("reads"), Some(passed_on));
+    let frame = v1::OrderFrame::decode_length_delimited(&mut rest).expect("reads");
+    assert_eq!(Option::<AgentOrder>::try_from(frame).expect("reads"), Some(granted));
 }
 
 /// Nothing was left out.

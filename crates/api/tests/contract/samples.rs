@@ -5,7 +5,7 @@ pub mod fixed;
 use std::collections::BTreeMap;
 
 use paceline_link::message::{
-    AgentMessage, AgentOrder, Desired, Hello, JobBody, LogRequest, MasterMessage, Observed, OrderRun,
+    AgentMessage, AgentOrder, Desired, Hello, JobBody, Lease, LogRequest, MasterMessage, Observed, OrderRun,
     OrderSet, Orders, Report, ReportRun, ShardAddress, ShardList, ShardMessage,
 };
 use paceline_rules::{
@@ -124,8 +124,9 @@ pub fn spec() -> impl Strategy<Value = JobSpec> {
     let words = (text(), text(), template());
     let numbers = any::<(u32, u32, Option<u32>, Option<u32>, Option<u64>)>();
     let lists = (vec(override_of(), 0..3), vec(constraint(), 0..3), vec(toleration, 0..3), pairs());
-    (words, numbers, lists, of(simulate())).prop_map(|((name, pool, template), numbers, lists, simulate)| {
-        JobSpec {
+    let last = (of(simulate()), any::<bool>());
+    (words, numbers, lists, last).prop_map(
+        |((name, pool, template), numbers, lists, (simulate, at_most_one))| JobSpec {
             name,
             kind: JobKind::Batch,
             pool,
@@ -140,8 +141,9 @@ pub fn spec() -> impl Strategy<Value = JobSpec> {
             tolerations: lists.2,
             labels: lists.3,
             simulate,
-        }
-    })
+            at_most_one,
+        },
+    )
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
@@ -198,6 +200,7 @@ pub fn agent_message() -> impl Strategy<Value = AgentMessage> {
         hello().prop_map(|hello| AgentMessage::Hello(Box::new(hello))),
         report().prop_map(AgentMessage::Report),
         Just(AgentMessage::Alive),
+        any::<u64>().prop_map(|number| AgentMessage::LeaseRequest { number }),
     ]
 }
 
@@ -254,6 +257,9 @@ pub fn agent_order() -> impl Strategy<Value = AgentOrder> {
         any::<u64>().prop_map(|sequence| AgentOrder::Acknowledge { sequence }),
         (text(), any::<u64>())
             .prop_map(|(message, retry_after_ms)| AgentOrder::Refused { message, retry_after_ms }),
+        (token(), any::<(u64, u64)>()).prop_map(|(token, (number, duration_ms))| {
+            AgentOrder::Lease(Lease { number, token, duration_ms })
+        }),
         shard_list().prop_map(AgentOrder::Shards),
     ]
 }
@@ -271,6 +277,9 @@ pub fn shard_message() -> impl Strategy<Value = ShardMessage> {
         (node_name(), any::<u64>())
             .prop_map(|(node, session)| ShardMessage::NodeGone { node, session: LinkSession(session) }),
         Just(ShardMessage::Alive),
+        (node_name(), any::<(u64, u64)>()).prop_map(|(node, (session, number))| {
+            ShardMessage::NodeLeaseRequest { node, session: LinkSession(session), number }
+        }),
     ]
 }
 

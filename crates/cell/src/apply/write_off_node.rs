@@ -1,7 +1,7 @@
 //! WriteOffNode: what ran on a node that has been silent for so long ends here and may run elsewhere.
 //!
 //! Who proposes says how long the silence was, and each job's own patience decides: an attempt ends when its job's
-//! `replace_after` is not above it, and a job that says never keeps its attempts whatever is proposed. With its last
+//! `replace_after` is not above it, nor, where it must never run twice, the wait for its lease; a job that says never keeps its attempts whatever is proposed. With its last
 //! attempt a node is lost: its epoch rises and it takes no work before its agent registers again. As long as anything
 //! is left on it the epoch stays, because what it still has to say of that counts. It says nothing of attempts that
 //! ended here: the write-off is their end, also where the process ended otherwise and nobody had heard of it.
@@ -37,7 +37,7 @@ impl Work<'_> {
     fn end_impatient(&mut self, id: NodeId, silent_ms: u64) -> u64 {
         let Some(node) = self.cell.node(id) else { return 0 };
         let ends = |after: Option<u64>| after.is_some_and(|after_ms| after_ms <= silent_ms);
-        let job = |uid| self.cell.job(uid).is_some_and(|job| ends(job.spec.replace_after_ms));
+        let job = |uid| self.cell.job(uid).is_some_and(|job| ends(job.spec.patience_ms()));
         let due: Vec<_> = node.assignments().filter(|(uid, _, _)| job(*uid)).collect();
         let mut ended = 0_u64;
         for (uid, attempt, tasks) in due {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::apply::testing::{Bench, batch};
     use crate::command::{CommandBody, ReportedState};
-    use paceline_types::{Attempt, ExitStatus, JobState, JobUid, TaskIndex};
+    use paceline_types::{Attempt, ExitStatus, JobState, JobUid, LEASE_WAIT_MS, TaskIndex};
 
     fn write_off(bench: &mut Bench, node: NodeId, epoch: u32, silent_ms: u64) -> Reply {
         bench.one(CommandBody::WriteOffNode { node, epoch: NodeEpoch(epoch), silent_ms })
@@ -105,6 +105,32 @@ mod tests {
         assert_eq!(bench.register("n", 1, 1), Reply::NodeRegistered { node, epoch: NodeEpoch(2) });
         assert!(!bench.cell.node(node).expect("there").lost);
         assert_eq!(bench.assign_at(job, 1, node, 2, "0"), Reply::Assigned { attempt: Attempt(2) });
+    }
+
+    #[test]
+    fn where_two_must_never_run_at_once_the_lease_is_waited_for_whatever_the_job_says() {
+        let mut bench = Bench::new();
+        let node = bench.node("n");
+        let mut leased = |name: &str, replace_after_ms| {
+            let mut spec = batch(name, 1);
+            (spec.at_most_one, spec.replace_after_ms) = (true, replace_after_ms);
+            let job = bench.submit(spec);
+            bench.assign(job, 0, node, "0");
+            job
+        };
+        let (soon, late, never) =
+            (leased("soon", Some(1)), leased("late", Some(LEASE_WAIT_MS + 1)), leased("never", None));
+        assert_eq!(bench.cell.patience_ms(node), Some(LEASE_WAIT_MS));
+        assert_eq!(
+            write_off(&mut bench, node, 1, LEASE_WAIT_MS - 1),
+            Reply::WrittenOff { tasks: 0, lost: false }
+        );
+        assert_eq!(
+            write_off(&mut bench, node, 1, LEASE_WAIT_MS),
+            Reply::WrittenOff { tasks: 1, lost: false }
+        );
+        let states = [soon, late, never].map(|job| bench.states(job));
+        assert_eq!(states, ["pending 0", "assigned 0", "assigned 0"]);
     }
 
     #[test]

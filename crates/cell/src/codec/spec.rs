@@ -31,6 +31,7 @@ pub(super) fn spec(spec: &JobSpec) -> proto::JobSpec {
         labels: pairs(&spec.labels),
         replace_after: replace_after(spec.replace_after_ms),
         simulate: spec.simulate.as_ref().map(|block| Box::new(simulate(block))),
+        at_most_one: spec.at_most_one,
     }
 }
 
@@ -57,6 +58,7 @@ pub(super) fn read_spec(spec: proto::JobSpec) -> Decoded<JobSpec> {
         labels: read_pairs(spec.labels),
         replace_after_ms: spec.replace_after.map_or(Some(REPLACE_AFTER_MS_DEFAULT), |after| after.ms),
         simulate: spec.simulate.as_deref().map(read_simulate),
+        at_most_one: spec.at_most_one,
     })
 }
 

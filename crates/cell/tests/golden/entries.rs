@@ -207,7 +207,16 @@ fn entries() -> Vec<(&'static str, Entry)> {
     entries.push(("replace_after", entry(vec![submit(never).into(), submit(soon).into()])));
     let stubborn = Simulate { on_stop: OnStop::Ignores, ..Simulate::lasting(0) };
     let stubborn = JobSpec { simulate: Some(stubborn), ..simulated_spec() };
-    for (name, spec) in [("submit_simulated", simulated_spec()), ("submit_stubborn", stubborn)] {
+    let single = JobSpec {
+        at_most_one: true,
+        ..JobSpec::batch("single", 2, &["/bin/true"], Resources::new(10, 8 << 20))
+    };
+    let specs = [
+        ("submit_simulated", simulated_spec()),
+        ("submit_stubborn", stubborn),
+        ("submit_at_most_one", single),
+    ];
+    for (name, spec) in specs {
         let body = CommandBody::SubmitJob { spec: Arc::new(spec), submitted_unix_ms: 1_700_000_000_000 };
         entries.push((name, entry(vec![body.into()])));
     }

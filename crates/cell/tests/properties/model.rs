@@ -181,7 +181,8 @@ impl Model {
 
     /// The command named the node's epoch, or it would have been refused.
     fn write_off(&mut self, id: NodeId, silent_ms: u64) {
-        let patience = |job: &Job| job.spec.replace_after_ms.unwrap_or(u64::MAX);
+        let lease_ms = |job: &Job| if job.spec.at_most_one { 42_000 } else { 0 };
+        let patience = |job: &Job| job.spec.replace_after_ms.unwrap_or(u64::MAX).max(lease_ms(job));
         self.end_on(id.0, TaskState::Lost, |job| patience(job) <= silent_ms);
         let is_there = |task: &Task| task.node == id.0 && task.state.is_on_node();
         let left = self.jobs.values().any(|job| job.tasks.iter().any(is_there));

@@ -61,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0_u8..4, 1_u8..3, 1_u8..3, 0_u64..2_000).prop_map(
             |(node, instance, boot, cpu)| Step::Register { node, instance, boot, cpu }),
         1 => (0_u8..4, 0_u8..8).prop_map(|(node, what)| Step::Operate { node, what }),
-        2 => (0_usize..4, 0_u64..60, 0_u8..6).prop_map(
+        2 => (0_usize..4, prop_oneof![0_u64..60, 0_u64..60_000], 0_u8..6).prop_map(
             |(node, silent_ms, slip)| Step::WriteOff { node, silent_ms, slip }),
         1 => (0_u8..3, 0_u8..2, any::<bool>()).prop_map(
             |(shard, address, remove)| Step::Shard { shard, address, remove }),
@@ -100,6 +100,7 @@ fn body(cell: &Cell, step: &Step) -> CommandBody {
             spec.max_failed_tasks = *max_failed;
             spec.max_running = *max_running;
             spec.replace_after_ms = [Some(10), Some(50), None][usize::from(*name % 3)];
+            spec.at_most_one = *tasks % 3 == 2;
             spec.simulate = (*name == SIMULATED_ONE).then_some(Simulate::lasting(5));
             let heavy = IndexRange::new(1, 2).filter(|range| range.last() < *tasks);
             let resources = Some(Resources::new(300, 7));

@@ -103,6 +103,15 @@ pub enum HubEvent {
         /// It does.
         answers: bool,
     },
+    /// A [`HubAction::ConfirmLeadership`] has its answer: exactly one of these for each. When it was confirmed, the view of
+    /// this event is not older than the moment at which it was asked: everything that any master had committed by then is
+    /// in it.
+    LeadershipConfirmed {
+        /// As in the action.
+        round: u64,
+        /// A majority said, after the action, that this master leads.
+        confirmed: bool,
+    },
     /// An operator says that what is silent is gone (`cell brake release`). Nothing happens while [`super::LossStatus`] says
     /// that nobody can be heard, nothing be decided, or a report round is on.
     ReleaseBrake,
@@ -152,6 +161,12 @@ pub enum HubAction {
     /// Propose the write-off of a silent node, once: when the outcome is not known, it is decided anew, and
     /// [`HubEvent::WriteOffSettled`] says so.
     WriteOff(WriteOff),
+    /// Ask a majority, from now on, whether this master leads, and come back with a view that is as new as the question:
+    /// leases wait for it.
+    ConfirmLeadership {
+        /// For the answer.
+        round: u64,
+    },
     /// Write-offs are slow from now on.
     BrakeOn {
         /// What is silent together.

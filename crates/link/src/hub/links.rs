@@ -124,6 +124,9 @@ impl Hub {
                     self.node_report(link, &node, session, report, view, now_ms);
                 }
                 ShardMessage::NodeGone { node, session } => self.node_gone(link, &node, session, now_ms),
+                ShardMessage::NodeLeaseRequest { node, session, number } => {
+                    self.lease_asked(link, node, session, number);
+                }
                 ShardMessage::Alive => {}
             }
         }

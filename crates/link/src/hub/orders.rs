@@ -62,6 +62,11 @@ impl Told {
         self.table
     }
 
+    /// Whether everything was said once, so that differences tell the rest.
+    pub(super) fn knows_full_set(&self) -> bool {
+        self.full
+    }
+
     /// The agent reported that these ended.
     pub(super) fn ended(&mut self, key: Key, tasks: &IndexSet) {
         if !tasks.is_empty() {

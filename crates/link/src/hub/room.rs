@@ -33,6 +33,11 @@ impl Room {
         self.bytes > 0
     }
 
+    /// Whether the node has orders to come.
+    pub(super) fn keeps_waiting(&self, name: &NodeName) -> bool {
+        self.waiting.contains(name)
+    }
+
     fn next(&mut self) -> Option<NodeName> {
         if self.bytes == 0 {
             return None;

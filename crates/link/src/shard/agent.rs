@@ -22,11 +22,13 @@ pub(super) struct Session {
     pub introduced: bool,
     /// The present leader has the table up to this sequence.
     pub forwarded: u64,
+    /// The latest request for a lease, until it was passed on.
+    pub lease: Option<u64>,
 }
 
 impl Session {
     pub(super) fn new(hello: Hello) -> Self {
-        Self { hello, table: Table::default(), introduced: false, forwarded: 0 }
+        Self { hello, table: Table::default(), introduced: false, forwarded: 0, lease: None }
     }
 
     /// Another leader knows nothing of it.
@@ -37,6 +39,6 @@ impl Session {
 
     /// Whether the leader is to hear of it.
     pub(super) fn has_news(&self) -> bool {
-        !self.introduced || self.forwarded < self.table.last()
+        !self.introduced || self.forwarded < self.table.last() || self.lease.is_some()
     }
 }

@@ -104,6 +104,7 @@ impl ShardLogic {
             (AgentMessage::Hello(hello), false) => self.agent_hello(connection, *hello, now_ms),
             (AgentMessage::Report(report), true) => self.agent_report(connection, report, now_ms),
             (AgentMessage::Alive, true) => {}
+            (AgentMessage::LeaseRequest { number }, true) => self.lease_asked(connection, number, now_ms),
             _ => self.end_agent(connection, AgentEnd::OutOfTurn),
         }
     }
@@ -176,6 +177,16 @@ impl ShardLogic {
             return self.end_agent(connection, AgentEnd::TableFull { whose: "the shard's tables", limit });
         }
         self.upward.news(node, bytes, now_ms + self.limits.flush_ms);
+    }
+
+    /// A later request takes the place of one that was not passed on: of two only the later is worth an answer.
+    fn lease_asked(&mut self, connection: ConnectionId, number: u64, now_ms: u64) {
+        let agent = self.agents.agents.get_mut(&connection);
+        if let Some(session) = agent.and_then(|agent| agent.session.as_mut()) {
+            session.lease = Some(number);
+            let node = session.hello.node.clone();
+            self.upward.news(node, 0, now_ms + self.limits.flush_ms);
+        }
     }
 
     /// The stream ended by itself.

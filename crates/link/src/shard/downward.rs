@@ -50,7 +50,10 @@ impl ShardLogic {
                 self.actions.push(ShardAction::ToAgent { connection, order });
                 return self.end_refused(connection, message);
             }
-            AgentOrder::Welcome { .. } | AgentOrder::Orders(_) | AgentOrder::Shards(_) => {}
+            AgentOrder::Welcome { .. }
+            | AgentOrder::Orders(_)
+            | AgentOrder::Shards(_)
+            | AgentOrder::Lease(_) => {}
         }
         self.actions.push(ShardAction::ToAgent { connection, order });
     }

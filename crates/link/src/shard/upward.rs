@@ -13,6 +13,8 @@ use crate::weight::{BATCH_BYTES_MAX, hello_bytes};
 
 /// A `NodeGone` on the wire, about.
 const GONE_BYTES: usize = 96;
+/// A request for a lease, about.
+const LEASE_REQUEST_BYTES: usize = 96;
 /// Names and tags around a report.
 const REPORT_ENVELOPE_BYTES: usize = 160;
 
@@ -210,6 +212,11 @@ impl ShardLogic {
                 }
                 let (session, report) = (session.hello.session, piece.report);
                 messages.push(ShardMessage::NodeReport { node: node.clone(), session, report });
+            }
+            if let Some(number) = session.lease.take() {
+                bytes += LEASE_REQUEST_BYTES;
+                let session = session.hello.session;
+                messages.push(ShardMessage::NodeLeaseRequest { node: node.clone(), session, number });
             }
             if session.has_news() && leader.waiting.insert(node.clone()) {
                 leader.turn.push_back(node);

@@ -90,7 +90,10 @@ impl Agent {
                 self.acknowledged(sequence, cell);
                 Vec::new()
             }
-            AgentOrder::Welcome { .. } | AgentOrder::Refused { .. } | AgentOrder::Shards(_) => Vec::new(),
+            AgentOrder::Welcome { .. }
+            | AgentOrder::Refused { .. }
+            | AgentOrder::Shards(_)
+            | AgentOrder::Lease(_) => Vec::new(),
         }
     }
 

@@ -341,3 +341,18 @@ fn a_leaving_shard_sends_everyone_elsewhere_and_takes_nobody_in() {
     let out = bench.on(ShardEvent::AgentConnected { connection: ConnectionId(2), claim });
     assert_eq!(out.ends, [(2, AgentEnd::Leaving)]);
 }
+
+#[test]
+fn of_the_requests_for_a_lease_that_wait_the_last_is_passed_on_and_the_grant_goes_to_its_session() {
+    let mut bench = Bench::with_leader();
+    bench.connect(1, hello("n", 1));
+    bench.later(10);
+    bench.say(1, AgentMessage::LeaseRequest { number: 1 });
+    bench.say(1, AgentMessage::LeaseRequest { number: 2 });
+    let asked = |number| ShardMessage::NodeLeaseRequest { node: node("n"), session: LinkSession(1), number };
+    assert_eq!(bench.later(10).said(), [asked(2)]);
+    let token = paceline_types::FenceToken::default();
+    let lease = AgentOrder::Lease(paceline_link::message::Lease { number: 2, token, duration_ms: 1 });
+    assert_eq!(bench.order(1, lease.clone()).down, [(1, lease.clone())]);
+    assert!(bench.order(2, lease).down.is_empty(), "another session's");
+}

@@ -353,6 +353,7 @@ impl World {
                 | HubAction::BrakeOn { .. }
                 | HubAction::BrakeOff { .. }
                 | HubAction::RemoveShard { .. }
+                | HubAction::ConfirmLeadership { .. }
                 | HubAction::NodeUsable { .. } => {}
             }
         }

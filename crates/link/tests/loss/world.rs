@@ -480,7 +480,9 @@ impl World {
                     self.links[shard] = None;
                 }
                 HubAction::Notice(notice) => panic!("nobody is copied here: {notice}"),
-                HubAction::RegisterShard { .. } | HubAction::RemoveShard { .. } => {}
+                HubAction::RegisterShard { .. }
+                | HubAction::RemoveShard { .. }
+                | HubAction::ConfirmLeadership { .. } => {}
                 HubAction::BrakeOff { end: BrakeEnd::FewSilent } => {
                     let known = |name: &NodeName| self.released.contains(name);
                     let silent = |agent: &&Agent| agent.shard.is_none() && !known(&agent.name);

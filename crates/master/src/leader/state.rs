@@ -7,19 +7,21 @@ use std::time::Instant;
 use paceline_cell::{Cell, CommandBody, Event, Node, Reply, ReportedRun, ReportedState, TICK_STEP_MS_MAX};
 use paceline_link::message::{MasterMessage, Observed, ReportRun};
 use paceline_link::{Hub, HubAction, HubConfig, HubEvent, LinkId, Liveness, ReportProposal};
+use paceline_replica::Replica;
 use paceline_rules::REPLACE_AFTER_MS_DEFAULT;
-use paceline_schedule::{PassLimits, Scheduler};
+use paceline_schedule::{Holds, PassLimits, Scheduler};
 use paceline_telemetry::{Direction, Metrics};
 use paceline_types::{AttemptId, NodeId, Revision, Term};
 use tokio::task::JoinSet;
 
 use super::assigned::AssignedView;
 use super::event::{LinkEvent, LinkStream, Purpose, ReportKey, Settled};
+use super::leases::Confirmed;
 use super::outbox::Unsent;
 use super::proposals::{Draft, assign_bytes, cut, first_cut, report_bytes, spawn};
 use super::report_pace::ReportPace;
 use super::retire::Retirement;
-use super::{LinksAnswer, NodeLink, loss};
+use super::{LinksAnswer, NodeLink, leases, loss};
 use crate::proposer::Proposer;
 use crate::published::Published;
 use crate::refuse;
@@ -62,15 +64,23 @@ pub(crate) struct Leading {
     last_tick_ms: Option<u64>,
     ticking: bool,
     retirement: Retirement,
+    holds: Holds,
+    /// Rounds for which a majority is to be asked.
+    rounds: Vec<u64>,
 }
 
 impl Leading {
-    pub(crate) fn new(term: u64, view: &Cell, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(term: u64, view: &Cell, metrics: Arc<Metrics>, now_ms: u64) -> Self {
+        let holds = Holds::at_office(view, now_ms);
+        let mut scheduler = Scheduler::new();
+        scheduler.hold_back(holds.tasks());
         Self {
             term,
             metrics,
             hub: Hub::new(hub_config(view)),
-            scheduler: Scheduler::new(),
+            scheduler,
+            holds,
+            rounds: Vec::new(),
             links: BTreeMap::new(),
             seen: super::first_seen(view),
             passed: None,
@@ -155,6 +165,9 @@ impl Leading {
     pub(crate) fn on_view(&mut self, published: &Published, now_ms: u64) {
         let view = published.view();
         self.follow_view(published, &view, now_ms);
+        if self.holds.free(now_ms) {
+            self.hold_back();
+        }
         self.make_room(&view, now_ms);
         if self.passed != Some(view.revision()) && now_ms >= self.pass_again_ms {
             self.pass(&view, now_ms);
@@ -166,7 +179,33 @@ impl Leading {
         let pass_ms = (self.passed != Some(view.revision())).then_some(self.pass_again_ms);
         let room_ms = self.hub.links_without_room().next().map(|_| self.room_again_ms);
         let report_ms = self.report_pace.due_ms(self.reports.len()).filter(|_| !self.reporting);
-        [pass_ms, room_ms, report_ms].into_iter().flatten().min()
+        [pass_ms, room_ms, report_ms, self.holds.due_ms()].into_iter().flatten().min()
+    }
+
+    /// The scheduler learns what is held now; what is free may find a place in the view of before.
+    fn hold_back(&mut self) {
+        let held = self.holds.tasks();
+        if !held.is_empty() {
+            let tasks: u64 = held.values().map(paceline_types::IndexSet::count).sum();
+            tracing::info!(tasks, "tasks wait because a lease may be out");
+        }
+        self.scheduler.hold_back(held);
+        self.passed = None;
+    }
+
+    /// Asks a majority for every round that waits.
+    pub(crate) fn confirm(&mut self, replica: &Arc<Replica>, confirmations: &mut JoinSet<Confirmed>) {
+        for round in self.rounds.drain(..) {
+            leases::ask(replica, self.term, round, confirmations);
+        }
+    }
+
+    /// A majority has answered, or not.
+    pub(crate) fn on_confirmed(&mut self, confirmed: Confirmed, view: &Cell, now_ms: u64) {
+        let Confirmed { term, round, confirmed } = confirmed;
+        if term == self.term {
+            self.tell(HubEvent::LeadershipConfirmed { round, confirmed }, view, now_ms);
+        }
     }
 
     /// Tells the hub how much links take whose nodes wait for orders.
@@ -198,6 +237,8 @@ impl Leading {
                 self.tell(HubEvent::Reconfigured { config: hub_config(view) }, view, now_ms);
                 self.tell(HubEvent::NodesChanged { nodes }, view, now_ms);
                 self.tell(HubEvent::ShardsChanged, view, now_ms);
+                self.holds = Holds::at_office(view, now_ms);
+                self.hold_back();
                 self.seen = view.revision();
                 return;
             };
@@ -215,6 +256,13 @@ impl Leading {
     }
 
     fn tell_changes(&mut self, events: &[&Event], view: &Cell, now_ms: u64) {
+        let mut held = false;
+        for event in events {
+            held |= self.holds.note(event, view, now_ms);
+        }
+        if held {
+            self.hold_back();
+        }
         let nodes: BTreeSet<NodeId> = events.iter().filter_map(|event| node_of(event)).collect();
         if !nodes.is_empty() {
             self.tell(HubEvent::NodesChanged { nodes: nodes.into_iter().collect() }, view, now_ms);
@@ -294,6 +342,7 @@ impl Leading {
                     stream.outbox.end(status);
                 }
             }
+            HubAction::ConfirmLeadership { round } => self.rounds.push(round),
             HubAction::WriteOff(off) => self.drafts.push(loss::draft(off)),
             HubAction::BrakeOn { cause, silent } => loss::brake_on(&cause, silent),
             HubAction::BrakeOff { end } => loss::brake_off(end),

@@ -17,12 +17,9 @@ impl Shared {
         folder: &Path,
         user: Option<UserIds>,
     ) -> Result<Order, String> {
-        // Placement keeps both away; this is the second wall.
+        // Placement keeps it away; this is the second wall.
         if launch.script.is_some() {
             return Err("the job only pretends to run (simulate), and this node runs real tasks".to_owned());
-        }
-        if launch.at_most_one {
-            return Err("the task must run under a lease, which this node cannot keep".to_owned());
         }
         let attempt = launch.attempt.to_string();
         let work = folder.join(WORK_FOLDER);
@@ -41,6 +38,7 @@ impl Shared {
             umask: self.options.umask,
             time_limit_ms: launch.time_limit_ms,
             grace_ms: launch.grace_ms,
+            at_most_one: launch.at_most_one,
             memory: memory.map(|cgroup| MemoryLimit { cgroup, bytes: memory_bytes }),
             cpu: self.cgroups.cpu(&groups).map(|cgroup| CpuShare {
                 cgroup,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use paceline_supervisor::cgroup::Mounts;
 use paceline_supervisor::logs::{self, LogStream};
 use paceline_supervisor::{
-    Intent, LOG_FOLDER, ProcessIdentity, Record, RecordError, Stop, boot_id, is_gone, read, replace,
+    Intent, LOG_FOLDER, Lease, ProcessIdentity, Record, RecordError, Stop, boot_id, is_gone, read, replace,
 };
 use paceline_types::{AttemptId, check_name};
 use rustix::fs::OFlags;
@@ -106,6 +106,18 @@ impl Shared {
         let failed = |path, source| StopError::Write { attempt: *attempt, path, source };
         replace(&folder, &Stop { grace_ms }).map_err(|source| failed(folder.join(Stop::NAME), source))?;
         wake(&folder, &self.boot).map_err(|(path, source)| failed(path, source))
+    }
+
+    /// See [`crate::Runtime::renew_lease`].
+    pub fn renew_lease(&self, attempt: &AttemptId, lease: Lease) -> Result<(), StopError> {
+        let glance = self.table.glance(attempt).ok_or(StopError::Unknown { attempt: *attempt })?;
+        if glance.exit.is_some() {
+            return Ok(());
+        }
+        let failed = |path, source| StopError::Write { attempt: *attempt, path, source };
+        let written = replace(&glance.folder, &lease);
+        written.map_err(|source| failed(glance.folder.join(Lease::NAME), source))?;
+        wake(&glance.folder, &self.boot).map_err(|(path, source)| failed(path, source))
     }
 
     /// See [`crate::Runtime::observe`].

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking, in its fixtures too")]
 
 mod ends;
+mod leases;
 mod limits;
 mod node;
 mod outlives;

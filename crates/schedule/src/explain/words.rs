@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use paceline_types::{Reason, Resources};
+use paceline_types::{LEASE_WAIT_MS, Reason, Resources};
 
 use super::{Change, Obstacle, Waiting};
 
@@ -14,6 +14,12 @@ impl Waiting {
             Change::None => {
                 format!("{} room: the next pass places it", counted(self.ready, "node has", "nodes have"))
             }
+            Change::OutwaitLease => format!(
+                "{} room; two attempts must never run at once, and nobody saw the last one end: its lease is over \
+                 after {} s at most",
+                counted(self.ready, "node has", "nodes have"),
+                LEASE_WAIT_MS / 1_000
+            ),
             Change::RaiseMaxRunning { limit: 0 } => "max_running is 0, which admits no task".to_owned(),
             Change::RaiseMaxRunning { limit } => {
                 format!("as many tasks as max_running admits, {limit}, are on nodes")
@@ -37,7 +43,7 @@ impl Waiting {
     #[must_use]
     pub fn change_in_words(&self) -> String {
         match &self.change {
-            Change::None => "nothing has to change".to_owned(),
+            Change::None | Change::OutwaitLease => "nothing has to change".to_owned(),
             Change::RaiseMaxRunning { limit: 0 } => {
                 "submit it with a max_running above 0, or without one".to_owned()
             }

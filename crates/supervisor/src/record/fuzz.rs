@@ -55,6 +55,7 @@ fn orders() {
         umask: 0o027,
         time_limit_ms: None,
         grace_ms: 0,
+        at_most_one: false,
         memory: None,
         cpu: None,
         freezer_cgroup: None,

@@ -72,6 +72,8 @@ pub struct Order {
     pub time_limit_ms: Option<u64>,
     /// Between SIGTERM and SIGKILL when the time limit passes.
     pub grace_ms: u64,
+    /// It must run only while it holds a lease, see [`crate::lease`].
+    pub at_most_one: bool,
     /// Nothing where the machine does not permit it.
     pub memory: Option<MemoryLimit>,
     /// Nothing where the machine does not permit it.
@@ -102,6 +104,7 @@ impl Record for Order {
             .field("umask", self.umask)
             .optional("time_limit_ms", self.time_limit_ms)
             .field("grace_ms", self.grace_ms)
+            .field("at_most_one", self.at_most_one)
             .optional("memory_cgroup", self.memory.as_ref().map(|memory| &memory.cgroup))
             .optional("memory_bytes", self.memory.as_ref().map(|memory| memory.bytes))
             .optional("cpu_cgroup", self.cpu.as_ref().map(|cpu| &cpu.cgroup))
@@ -126,6 +129,7 @@ impl Record for Order {
             umask: fields.value("umask")?,
             time_limit_ms: fields.optional("time_limit_ms")?,
             grace_ms: fields.value("grace_ms")?,
+            at_most_one: fields.value("at_most_one")?,
             memory: memory(fields)?,
             cpu: cpu(fields)?,
             freezer_cgroup: fields.optional("freezer_cgroup")?,
@@ -181,6 +185,7 @@ pub mod testing {
             umask: 0o027,
             time_limit_ms: None,
             grace_ms: 0,
+            at_most_one: false,
             memory: None,
             cpu: None,
             freezer_cgroup: None,
@@ -208,6 +213,7 @@ mod tests {
             env: vec![("A".into(), "x=y\nz".into()), ("B".into(), String::new())],
             user: Some(UserIds { uid: 65534, gid: 65533 }),
             time_limit_ms: Some(5),
+            at_most_one: true,
             memory: Some(MemoryLimit { cgroup: "/m/x y".into(), bytes: 1 << 40 }),
             cpu: Some(CpuShare { cgroup: "/c".into(), weight_milli: 10, quota_milli: Some(20) }),
             freezer_cgroup: Some("/f".into()),

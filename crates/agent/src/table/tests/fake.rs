@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use paceline_link::message::{Desired, JobBody, OrderRun, OrderSet, Orders, Report};
+use paceline_link::message::{Desired, JobBody, Lease as Granted, OrderRun, OrderSet, Orders, Report};
 use paceline_rules::JobSpec;
+use paceline_runtime::Lease;
 use paceline_types::{
     Attempt, AttemptId, ExitStatus, FenceToken, Generation, JobUid, NodeEpoch, Reason, Resources, Revision,
     SpecVersion, TaskIndex, Term,
@@ -51,10 +52,18 @@ pub fn full(token: FenceToken, runs: Vec<OrderRun>) -> Orders {
     Orders { set: OrderSet::Full { first: true, last: true }, ..diff(token, runs) }
 }
 
+/// The same orders, of a job whose tasks need a lease.
+pub fn leased_body(orders: Orders) -> Orders {
+    Orders { jobs: vec![JobBody { spec: b"leased".to_vec(), ..body() }], ..orders }
+}
+
 pub fn decode(bytes: &[u8]) -> Result<JobSpec, String> {
     let name = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let mut spec = JobSpec::batch(name, 100, &["/bin/true"], Resources::new(1, 1));
     spec.template.grace_ms = GRACE_MS;
+    if name == "leased" {
+        (spec.name, spec.at_most_one) = ("j".to_owned(), true);
+    }
     Ok(spec)
 }
 
@@ -68,6 +77,7 @@ pub struct Process {
     pub stops: Vec<u64>,
     pub running: bool,
     pub end: Option<End>,
+    pub lease: Option<Lease>,
 }
 
 pub struct Node {
@@ -78,6 +88,7 @@ pub struct Node {
     pub in_flight: Vec<AttemptId>,
     pub ever_launched: BTreeSet<AttemptId>,
     pub resyncs: Vec<ResyncCause>,
+    pub leases_told: usize,
 }
 
 impl Node {
@@ -90,6 +101,7 @@ impl Node {
             in_flight: Vec::new(),
             ever_launched: BTreeSet::new(),
             resyncs: Vec::new(),
+            leases_told: 0,
         };
         node.connect();
         node
@@ -118,9 +130,19 @@ impl Node {
                     let process = self.processes.remove(attempt).expect("only what is there is forgotten");
                     assert!(process.end.is_some(), "{attempt} was forgotten before it ended");
                 }
+                Action::Renew { attempt, lease } => {
+                    let process = self.processes.get_mut(attempt).expect("only what is there is renewed");
+                    process.lease = Some(*lease);
+                    self.leases_told += 1;
+                }
                 Action::Resync(cause) => self.resyncs.push(*cause),
             }
         }
+    }
+
+    pub fn granted(&mut self, lease: &Granted) {
+        let decision = self.table.on_lease(lease);
+        self.carry_out(&decision);
     }
 
     pub fn order(&mut self, orders: &Orders) -> Decision {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use paceline_api::v1;
 use paceline_link::message::{
-    AgentMessage, AgentOrder, Desired, Hello, JobBody, LogRequest, MasterMessage, Observed, OrderRun,
+    AgentMessage, AgentOrder, Desired, Hello, JobBody, Lease, LogRequest, MasterMessage, Observed, OrderRun,
     OrderSet, Orders, Report, ReportRun, ShardAddress, ShardList, ShardMessage,
 };
 use paceline_rules::{
@@ -82,6 +82,7 @@ pub fn spec() -> JobSpec {
         ],
         labels: pairs(&[("team", "infra")]),
         simulate: None,
+        at_most_one: false,
     }
 }
 
@@ -100,6 +101,22 @@ pub fn simulated_spec() -> JobSpec {
         simulate: Some(block),
         ..JobSpec::batch("pretend", 3, &["/bin/true"], Resources::new(10, 8 << 20))
     }
+}
+
+/// A specification whose tasks need leases.
+pub fn at_most_one_spec() -> JobSpec {
+    JobSpec { at_most_one: true, ..JobSpec::batch("single", 2, &["/bin/true"], Resources::new(10, 8 << 20)) }
+}
+
+/// A lease as the agent asks for it, the shard passes that on, and the leader grants it.
+pub fn lease_messages() -> (AgentMessage, ShardMessage, AgentOrder) {
+    let number = 12;
+    let token = FenceToken { generation: Generation(1), term: Term(2), revision: Revision(302) };
+    (
+        AgentMessage::LeaseRequest { number },
+        ShardMessage::NodeLeaseRequest { node: node(), session: LinkSession(5), number },
+        AgentOrder::Lease(Lease { number, token, duration_ms: 40_000 }),
+    )
 }
 
 fn hello() -> Hello {

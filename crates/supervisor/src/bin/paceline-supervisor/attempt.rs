@@ -17,6 +17,7 @@ use rustix::process::Signal;
 
 use crate::control::Control;
 use crate::groups::Groups;
+use crate::lease::Held;
 use crate::news::{Start, tell_end};
 use crate::spawn::{Task, spawn};
 use crate::watch::{Watched, watch};
@@ -103,8 +104,14 @@ fn run(order: &Order, ledger: &mut Ledger, control: &Control) -> io::Result<Ende
     if read::<Stop>(here).map_err(described)?.is_some() {
         return Ok(not_started(Cause::Stopped, "stopped before it was started"));
     }
+    let mut held = Held::of(order)?;
+    if let Some(held) = &mut held
+        && !held.wait(here, control)?
+    {
+        return Ok(not_started(Cause::Stopped, "stopped before it held a lease"));
+    }
     let mut groups = Groups::create(order)?;
-    let (ended, clean) = execute(here, order, ledger, &mut groups, control);
+    let (ended, clean) = execute(here, order, ledger, &mut groups, control, held.as_mut());
     let left = groups.finish(clean);
     Ok(Ended { message: joined(&ended.message, left.as_deref()), ..ended })
 }
@@ -116,6 +123,7 @@ fn execute(
     ledger: &mut Ledger,
     groups: &mut Groups,
     control: &Control,
+    held: Option<&mut Held>,
 ) -> (Ended, bool) {
     let mut task = match spawn(here, order, groups) {
         Ok(task) => task,
@@ -123,7 +131,7 @@ fn execute(
     };
     let started_unix_ms = now_unix_ms();
     let mut start = Start::new(ledger, order, task.pid_u32(), started_unix_ms);
-    match watch(here, order, groups, control, &mut task, &mut start) {
+    match watch(here, order, groups, control, held, &mut task, &mut start) {
         Ok(watched) => (ended(&task, &watched, groups, started_unix_ms), watched.clean),
         Err(error) => (unwatched(&task, &error, started_unix_ms), false),
     }
@@ -139,7 +147,7 @@ fn unwatched(task: &Task, error: &io::Error, started_unix_ms: u64) -> Ended {
     }
 }
 
-/// A stop or a time limit explains whatever came after it; a success needs no explanation.
+/// A stop, a time limit or a lease explains whatever came after it; a success needs no explanation.
 fn ended(task: &Task, watched: &Watched, groups: &Groups, started_unix_ms: u64) -> Ended {
     let kills = if watched.outcome == Outcome::Code(0) { 0 } else { groups.oom_kills() };
     let cause = match watched.asked {

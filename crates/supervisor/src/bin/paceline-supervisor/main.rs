@@ -13,6 +13,7 @@ mod attempt;
 mod control;
 mod fork;
 mod groups;
+mod lease;
 mod news;
 mod nursery;
 mod output;

@@ -1,4 +1,4 @@
-//! While the task runs: output, time limit, stop; and the clearing up when it has ended.
+//! While the task runs: output, time limit, stop, lease; and the clearing up when it has ended.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use paceline_supervisor::ending::{Act, Ending};
+use paceline_supervisor::lease::Decision;
 use paceline_supervisor::logs::LogStream;
 use paceline_supervisor::{Cause, Order, Outcome, Stop, read};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::control::Control;
 use crate::groups::Groups;
+use crate::lease::Held;
 use crate::news::Start;
 use crate::output::Output;
 use crate::rest::{self, Rest};
@@ -43,6 +45,7 @@ pub fn watch(
     order: &Order,
     groups: &Groups,
     control: &Control,
+    held: Option<&mut Held>,
     task: &mut Task,
     start: &mut Start<'_>,
 ) -> io::Result<Watched> {
@@ -51,7 +54,7 @@ pub fn watch(
     let mut outputs = Vec::new();
     let followed = open_outputs(folder, order, task).and_then(|opened| {
         outputs = opened;
-        follow(folder, &mut ending, control, task, &mut outputs, &mut buffer, start)
+        follow(folder, &mut ending, control, held, task, &mut outputs, &mut buffer, start)
     });
     // The id of the group is taken until the task is reaped, so this cannot reach strangers.
     _ = kill_process_group(task.pid, Signal::KILL);
@@ -62,11 +65,13 @@ pub fn watch(
     Ok(Watched { outcome, asked: ending.cause(), note, clean: rest == Rest::Nothing })
 }
 
-/// Until the task has ended. Gives what was wrong with the stop record, if anything.
+/// Until the task has ended. Gives what was wrong with the records, if anything.
+#[expect(clippy::too_many_arguments, reason = "all that a task can be waited for, in one loop")]
 fn follow(
     folder: &Path,
     ending: &mut Ending,
     control: &Control,
+    mut held: Option<&mut Held>,
     task: &Task,
     outputs: &mut [Output],
     buffer: &mut Vec<u8>,
@@ -76,7 +81,7 @@ fn follow(
     let mut damage = None;
     let mut reaped = began;
     loop {
-        let woken = wait(task, control, outputs, timeout(ending, began, start))?;
+        let woken = wait(task, control, held.as_deref(), outputs, timeout(ending, began, start))?;
         outputs.iter_mut().for_each(|output| output.pump(buffer));
         if woken.ended {
             return Ok(damage);
@@ -88,6 +93,10 @@ fn follow(
         }
         if woken.control || look {
             damage = heed(folder, ending, elapsed_ms(began)).or(damage);
+            damage = held.as_mut().and_then(|held| held.look(folder).err()).map(|e| e.to_string()).or(damage);
+        }
+        if let Some(held) = &mut held {
+            heed_lease(held, ending, elapsed_ms(began))?;
         }
         match ending.act(elapsed_ms(began)) {
             Act::Wait => {}
@@ -112,11 +121,18 @@ struct Woken {
     control: bool,
 }
 
-fn wait(task: &Task, control: &Control, outputs: &[Output], timeout: Duration) -> io::Result<Woken> {
+fn wait(
+    task: &Task,
+    control: &Control,
+    held: Option<&Held>,
+    outputs: &[Output],
+    timeout: Duration,
+) -> io::Result<Woken> {
     let mut sources = vec![
         PollFd::new(&task.ended, PollFlags::IN),
         PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
     ];
+    sources.extend(held.map(|held| PollFd::from_borrowed_fd(held.as_fd(), PollFlags::IN)));
     let pipes = outputs.iter().filter_map(Output::source);
     sources.extend(pipes.map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
     // A timeout beyond what the kernel takes is as good as the longest one.
@@ -147,6 +163,19 @@ fn heed(folder: &Path, ending: &mut Ending, now_ms: u64) -> Option<String> {
             Some(error.to_string())
         }
     }
+}
+
+/// Asks for the end that the lease wants. Where the alarm of its end comes late, because the machine slept, the kill that
+/// was planned for a later time comes at once.
+fn heed_lease(held: &mut Held, ending: &mut Ending, now_ms: u64) -> io::Result<()> {
+    match held.decide()? {
+        (Decision::RunUntil(_), _) => {}
+        (Decision::StopBy(end_ms), boot_ms) => {
+            ending.ask(Cause::LeaseEnded, end_ms.saturating_sub(boot_ms), now_ms);
+        }
+        (Decision::Kill | Decision::Wait, _) => ending.ask(Cause::LeaseEnded, 0, now_ms),
+    }
+    Ok(())
 }
 
 /// SIGCONT behind it, for a group that was stopped could not hear the first.
