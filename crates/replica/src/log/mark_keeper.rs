@@ -20,9 +20,9 @@ use tokio::sync::mpsc;
 use super::mark::{Mark, MarkFile};
 use crate::disk::{Disk, DiskError};
 use crate::fatal::FatalHandler;
-use paceline_types::plant::{Plant, is_planted};
 use crate::raft::{LogId, Vote};
 use crate::worker::{self, Execution, Owner};
+use paceline_types::plant::{Plant, is_planted};
 
 /// The mark lags behind the log by no more than this. A sync of the mark takes about as long as one of the log, and a
 /// disk that takes more than this meanwhile does not notice one wait per mebibyte.

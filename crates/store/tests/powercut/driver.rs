@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use paceline_types::plant::{Plant, plant};
 use paceline_replica::{CommitPath, History, MemoryDisk, MemoryHistory, Position, ReplicaConfig};
 use paceline_store::{HistoryStore, RocksDisk};
+use paceline_types::plant::{Plant, plant};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 

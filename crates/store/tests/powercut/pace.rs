@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use paceline_types::plant::{Plant, plant};
 use paceline_replica::{CommitPath, MemoryHistory, Position};
 use paceline_store::RocksDisk;
+use paceline_types::plant::{Plant, plant};
 
 use crate::driver;
 use crate::machine::Machine;
