@@ -34,6 +34,17 @@ async fn proposals_are_replied_to_and_survive_a_restart() {
     assert_eq!(masters[0].replica.propose(payload(3)).await.unwrap().reply, "3");
 }
 
+/// On one thread, so that nothing but the opening itself can have told it.
+#[tokio::test]
+async fn a_master_knows_its_cell_from_the_moment_it_is_open() {
+    let net = LocalTransport::new();
+    let mut masters = cell(&net, 1, |_| ()).await;
+    leader(&masters).await;
+    let disk = masters.remove(0).stop(&net).await;
+    let again = open(&net, &disk, config("m1", 1)).await.unwrap();
+    assert_eq!(again.replica.status().members.len(), 1, "a founder would take its folder for an empty one");
+}
+
 /// A follower may hold an entry of the old term that this leader sent out and lost: it must never be written anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leader_that_comes_back_is_elected_again_in_another_term() {

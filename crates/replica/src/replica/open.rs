@@ -74,6 +74,10 @@ impl Replica {
         let machine = MachineStore::new(machine, snapshots.clone(), log.clone(), execution, abort);
         let raft = Raft::new(config.raft_id, raft_config, network, store, machine).await;
         let raft = raft.map_err(|e| OpenError::Raft(e.to_string()))?;
+        // An answer from the core means that what it says of itself is what was recovered. Before that it knows no
+        // masters, as on an empty disk: a founder would refuse its own folder, and others would be told that there is
+        // no cell yet.
+        raft.is_initialized().await.map_err(|e| OpenError::Raft(e.to_string()))?;
         let hearing = Hearing::new();
         let (folder, abort) = (snapshots.clone(), config.fatal.clone());
         let handler = PeerHandler::new(me.clone(), raft.clone(), folder, execution, abort, hearing.clone());
