@@ -100,15 +100,16 @@ impl LeaderLoop {
         let mut confirmations: JoinSet<Confirmed> = JoinSet::new();
         let started = Instant::now();
         let mut leading = None;
+        // Read where something has come, and not before the wait: holds and silences count from it.
+        let now_ms = || elapsed_ms(started);
         self.follow_status(&mut status, &mut leading, 0);
         loop {
-            let now_ms = elapsed_ms(started);
             tokio::select! {
                 changed = status.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    self.follow_status(&mut status, &mut leading, now_ms);
+                    self.follow_status(&mut status, &mut leading, now_ms());
                 }
                 changed = revisions.changed(), if leading.is_some() => {
                     if changed.is_err() {
@@ -120,35 +121,34 @@ impl LeaderLoop {
                     None => return,
                     Some(event) => {
                         // A stream that was accepted under a new leadership must not meet the old one's state.
-                        self.follow_status(&mut status, &mut leading, now_ms);
+                        self.follow_status(&mut status, &mut leading, now_ms());
                         if let Some(leading) = &mut leading {
-                            leading.on_link(event, &self.published.view(), now_ms);
+                            leading.on_link(event, &self.published.view(), now_ms());
                         }
                     }
                 },
-                Some(question) = self.questions.recv() => answer(leading.as_mut(), question, &self.published.view(), now_ms),
+                Some(question) = self.questions.recv() => answer(leading.as_mut(), question, &self.published.view(), now_ms()),
                 Some(settled) = proposals.join_next(), if !proposals.is_empty() => {
                     match (settled, &mut leading) {
-                        (Ok(settled), Some(leading)) => leading.on_settled(settled, &self.published.view(), now_ms),
+                        (Ok(settled), Some(leading)) => leading.on_settled(settled, &self.published.view(), now_ms()),
                         (Ok(_), None) => {}
                         (Err(error), _) => tracing::error!(%error, "a proposal's task failed"),
                     }
                 }
                 Some(confirmed) = confirmations.join_next(), if !confirmations.is_empty() => {
                     match (confirmed, &mut leading) {
-                        (Ok(confirmed), Some(leading)) => leading.on_confirmed(confirmed, &self.published.view(), now_ms),
+                        (Ok(confirmed), Some(leading)) => leading.on_confirmed(confirmed, &self.published.view(), now_ms()),
                         (Ok(_), None) => {}
                         (Err(error), _) => tracing::error!(%error, "the task that asks for a majority failed"),
                     }
                 }
                 () = work_due(leading.as_ref(), &self.published, started) => {}
                 _ = timer.tick() => if let Some(leading) = &mut leading {
-                    leading.on_timer(loss::majority_answers(&self.replica), &self.published.view(), now_ms);
+                    leading.on_timer(loss::majority_answers(&self.replica), &self.published.view(), now_ms());
                 },
             }
             if let Some(leading) = &mut leading {
-                // What is due now may not have been when the wait began.
-                let now_ms = elapsed_ms(started);
+                let now_ms = now_ms();
                 leading.on_view(&self.published, now_ms);
                 leading.propose(&self.proposer, &mut proposals, now_ms);
                 leading.confirm(&self.replica, &mut confirmations);

@@ -56,6 +56,16 @@ fn the_time_limit_ends_a_task_with_sigterm() {
     assert_eq!((exit.status, exit.reason), (ExitStatus::Signal(SIGTERM), Reason::TimeLimit));
 }
 
+/// A signal to its own group would find nobody there.
+#[test]
+fn a_task_that_joins_another_process_group_is_ended_all_the_same() {
+    let leaves = "exec perl -e 'setpgrp(0, getppid()) or die $!; sleep 1000'";
+    let mut task = script(leaves);
+    (task.time_limit_ms, task.grace_ms) = (Some(500), 60_000);
+    let exit = Node::new().run(&task);
+    assert_eq!((exit.status, exit.reason), (ExitStatus::Signal(SIGTERM), Reason::TimeLimit));
+}
+
 #[test]
 fn after_the_grace_everything_of_a_stubborn_task_is_killed() {
     for cgroups in [true, false] {

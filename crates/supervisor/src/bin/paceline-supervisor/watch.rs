@@ -10,7 +10,9 @@ use paceline_supervisor::lease::Decision;
 use paceline_supervisor::logs::LogStream;
 use paceline_supervisor::{Cause, Order, Outcome, Stop, read};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpgid, kill_process, kill_process_group, waitid,
+};
 
 use crate::control::Control;
 use crate::groups::Groups;
@@ -54,10 +56,9 @@ pub fn watch(
     let mut outputs = Vec::new();
     let followed = open_outputs(folder, order, task).and_then(|opened| {
         outputs = opened;
-        follow(folder, &mut ending, control, held, task, &mut outputs, &mut buffer, start)
+        follow(folder, &mut ending, groups, control, held, task, &mut outputs, &mut buffer, start)
     });
-    // The id of the group is taken until the task is reaped, so this cannot reach strangers.
-    _ = kill_process_group(task.pid, Signal::KILL);
+    kill(task.pid);
     let outcome = reap(task.pid)?;
     let rest = rest::end(groups);
     outputs.iter_mut().for_each(|output| output.finish(&mut buffer));
@@ -70,6 +71,7 @@ pub fn watch(
 fn follow(
     folder: &Path,
     ending: &mut Ending,
+    groups: &Groups,
     control: &Control,
     mut held: Option<&mut Held>,
     task: &Task,
@@ -101,7 +103,12 @@ fn follow(
         match ending.act(elapsed_ms(began)) {
             Act::Wait => {}
             Act::Terminate => terminate(task.pid),
-            Act::Kill => _ = kill_process_group(task.pid, Signal::KILL),
+            // Also what is in other process groups: the task itself may hang in the kernel and not go, and what it
+            // left behind is looked for only when it has gone.
+            Act::Kill => {
+                kill(task.pid);
+                groups.kill_all();
+            }
         }
         if look {
             rest::reap_strays(task.pid);
@@ -180,8 +187,21 @@ fn heed_lease(held: &mut Held, ending: &mut Ending, now_ms: u64) -> io::Result<(
 
 /// SIGCONT behind it, for a group that was stopped could not hear the first.
 fn terminate(task: Pid) {
-    _ = kill_process_group(task, Signal::TERM);
-    _ = kill_process_group(task, Signal::CONT);
+    signal(task, Signal::TERM);
+    signal(task, Signal::CONT);
+}
+
+fn kill(task: Pid) {
+    signal(task, Signal::KILL);
+}
+
+/// To the group of the task, and to the task itself where it has left that: a process may join another group of its
+/// session. Its id, which is the group's too, is taken until it is reaped, so this cannot reach strangers.
+fn signal(task: Pid, signal: Signal) {
+    _ = kill_process_group(task, signal);
+    if getpgid(Some(task)).is_ok_and(|group| group != task) {
+        _ = kill_process(task, signal);
+    }
 }
 
 fn reap(task: Pid) -> io::Result<Outcome> {
