@@ -165,6 +165,9 @@ pub struct Replacement {
     pub how: &'static str,
     /// The leader that was killed as soon as the new one was a member.
     pub killed_leader: Option<String>,
+    /// How many entries the new one lacked, and had no vote, right before that leader was killed. Absent where nothing
+    /// was killed, and where the new one had not answered yet.
+    pub learner_lag_at_kill: Option<u64>,
     /// From the call until the new one voted and the old one was no member.
     pub ms_to_replaced: u64,
     /// From the call until the old one had ended by itself.
@@ -298,7 +301,7 @@ impl CatchUp {
 
 impl Replacement {
     pub(crate) fn text(&self) -> String {
-        let Self { old, new, how, killed_leader, ms_to_replaced, ms_to_gone } = self;
+        let Self { old, new, how, killed_leader, ms_to_replaced, ms_to_gone, .. } = self;
         let killed = killed_leader.as_ref().map(|leader| format!(" ({leader})")).unwrap_or_default();
         format!(
             "{old} replaced by {new}, {how}{killed}: votes after {ms_to_replaced} ms, the old one ended by itself \

@@ -82,10 +82,13 @@ async fn replace(cell: &DevCell, client: &Client, number: usize) -> Result<Repla
     let asked = Instant::now();
     // As an operator would: for as long as it takes, failovers included.
     let operator = client.within(REPLACED_WITHIN);
-    operator.members().replace(&old, &new, peer, api).await.context("the call failed")?;
-    let killed = match how {
-        How::LeaderDies => Some(kill_leader(cell, client).await?),
-        How::Alive | How::Dead => None,
+    operator.members().replace(old.as_str(), &new, peer, api).await.context("the call failed")?;
+    let (killed, learner_lag_at_kill) = match how {
+        How::LeaderDies => {
+            let (leader, lag) = kill_leader(cell, client, &new).await?;
+            (Some(leader), lag)
+        }
+        How::Alive | How::Dead => (None, None),
     };
     wait_replaced(client, &old, &new).await?;
     let ms_to_replaced = ms_since(asked);
@@ -109,14 +112,36 @@ async fn replace(cell: &DevCell, client: &Client, number: usize) -> Result<Repla
     };
     until(&format!("the end of {old}"), GONE_WITHIN, gone).await?;
     let ms_to_gone = ms_since(asked);
-    Ok(Replacement { old, new, how: how.words(), killed_leader: killed, ms_to_replaced, ms_to_gone })
+    Ok(Replacement {
+        old,
+        new,
+        how: how.words(),
+        killed_leader: killed,
+        learner_lag_at_kill,
+        ms_to_replaced,
+        ms_to_gone,
+    })
 }
 
-/// Kills whoever leads; returns its name.
-async fn kill_leader(cell: &DevCell, client: &Client) -> Result<String> {
-    let leader = masters::leader(cell, client).await?;
-    masters::kill(leader.process).await?;
-    Ok(leader.name)
+/// Kills whoever leads; returns its name and how many entries the new one lacked. One look says who leads and whether the new one votes, so that no election
+/// and no promotion comes in between unseen: a kill after the promotion would prove nothing.
+async fn kill_leader(cell: &DevCell, client: &Client, new: &str) -> Result<(String, Option<u64>)> {
+    let members = client.members().list().await.context("the masters cannot be listed")?.members;
+    let leader =
+        members.iter().find(|member| member.leads).context("the answering master names no leader")?;
+    let process = masters::process_of(cell, &leader.name)?;
+    let process = process.with_context(|| format!("{} has no process in cell.json", leader.name))?;
+    let Some(learner) = waiting_for_vote(&members, new) else {
+        bail!("{new} had its vote before the leader could be killed: nothing was half-way, run it again");
+    };
+    masters::kill(process).await?;
+    Ok((leader.name.clone(), learner.lag))
+}
+
+/// A master, where it is a member without a vote.
+fn waiting_for_vote<'a>(members: &'a [v1::Member], name: &str) -> Option<&'a v1::Member> {
+    let learns = |member: &&v1::Member| member.state() == v1::MemberState::Learner;
+    members.iter().filter(learns).find(|member| member.name == name)
 }
 
 async fn wait_replaced(client: &Client, old: &str, new: &str) -> Result<()> {
@@ -132,4 +157,22 @@ async fn wait_replaced(client: &Client, old: &str, new: &str) -> Result<()> {
         if is_in && is_out { Ok(()) } else { Err(all.join(", ")) }
     };
     until(&format!("{new} in the place of {old}"), REPLACED_WITHIN, look).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_member_without_a_vote_is_half_way() {
+        let member = |name: &str, state: v1::MemberState| v1::Member {
+            name: name.into(),
+            state: state.into(),
+            ..v1::Member::default()
+        };
+        let members = [member("m1", v1::MemberState::Voter), member("m6", v1::MemberState::Learner)];
+        assert!(waiting_for_vote(&members, "m6").is_some());
+        assert!(waiting_for_vote(&members, "m1").is_none(), "it votes");
+        assert!(waiting_for_vote(&members, "m7").is_none(), "it is no member");
+    }
 }

@@ -45,7 +45,7 @@ pub use folder::{CellFolder, MasterEntry};
 pub use ids::ClientId;
 pub use jobs::{Jobs, LogsOf};
 pub use logs::Logs;
-pub use members::Members;
+pub use members::{MasterRef, Members};
 pub use nodes::Nodes;
 pub use paceline_api::{JobRef, v1};
 pub use shards::Shards;

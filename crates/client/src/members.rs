@@ -7,6 +7,21 @@ use tonic::transport::Channel;
 use crate::client::Client;
 use crate::error::ClientError;
 
+/// Which master: by its name, and by its Raft id where two have the name while one replaces the other.
+#[derive(Clone, Copy, Debug)]
+pub struct MasterRef<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its Raft id; looked up where it is not said.
+    pub raft_id: Option<u64>,
+}
+
+impl<'a> From<&'a str> for MasterRef<'a> {
+    fn from(name: &'a str) -> Self {
+        Self { name, raft_id: None }
+    }
+}
+
 /// Calls on members.
 #[derive(Clone, Copy, Debug)]
 pub struct Members<'a>(pub(crate) &'a Client);
@@ -49,15 +64,19 @@ impl Members<'_> {
     /// [`ClientError`].
     pub async fn replace(
         &self,
-        old: &str,
+        old: impl Into<MasterRef<'_>>,
         by: &str,
         peer: &str,
         api: &str,
     ) -> Result<v1::ReplaceMemberReply, ClientError> {
+        let old = old.into();
+        // The same command again means the one that is already being replaced.
+        let replaced =
+            |named: &[v1::Member]| named.iter().min_by_key(|it| it.replaces != 0).map(|it| it.raft_id);
         let request = v1::ReplaceMemberRequest {
             request: None,
-            name: old.to_owned(),
-            raft_id: self.raft_id_of(old).await?,
+            name: old.name.to_owned(),
+            raft_id: self.raft_id_of(old, replaced).await?,
             by: by.to_owned(),
             peer_address: peer.to_owned(),
             api_address: api.to_owned(),
@@ -69,17 +88,25 @@ impl Members<'_> {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn remove(&self, name: &str) -> Result<v1::RemoveMemberReply, ClientError> {
-        let raft_id = self.raft_id_of(name).await?;
-        let request = v1::RemoveMemberRequest { request: None, name: name.to_owned(), raft_id };
+    pub async fn remove(&self, old: impl Into<MasterRef<'_>>) -> Result<v1::RemoveMemberReply, ClientError> {
+        let old = old.into();
+        let only = |named: &[v1::Member]| if let [only] = named { Some(only.raft_id) } else { None };
+        let raft_id = self.raft_id_of(old, only).await?;
+        let request = v1::RemoveMemberRequest { request: None, name: old.name.to_owned(), raft_id };
         self.0.mutate(request, |to, request| async move { service(to).remove(request).await }).await
     }
 
-    /// Of two with one name, while one replaces the other, the one that is replaced; 0 where there is none: the cell
-    /// says so.
-    async fn raft_id_of(&self, name: &str) -> Result<u64, ClientError> {
-        let members = self.list().await?.members;
-        let named = members.iter().filter(|member| member.name == name);
-        Ok(named.min_by_key(|member| member.replaces != 0).map_or(0, |member| member.raft_id))
+    /// 0 where there is none to choose: the cell says why.
+    async fn raft_id_of(
+        &self,
+        which: MasterRef<'_>,
+        choose: impl Fn(&[v1::Member]) -> Option<u64>,
+    ) -> Result<u64, ClientError> {
+        if let Some(raft_id) = which.raft_id {
+            return Ok(raft_id);
+        }
+        let mut members = self.list().await?.members;
+        members.retain(|member| member.name == which.name);
+        Ok(choose(&members).unwrap_or(0))
     }
 }

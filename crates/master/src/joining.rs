@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use paceline_replica::{Disk, Execution, FatalHandler, Joining, format_disk_id};
+use paceline_replica::{Disk, Execution, FatalHandler, Joining, Newcomer, format_disk_id};
 
 use crate::config::MasterConfig;
 use crate::run::MasterError;
@@ -14,9 +14,11 @@ pub(crate) async fn prepare(
     execution: Execution,
     fatal: FatalHandler,
 ) -> Result<Joining, MasterError> {
-    let joining = Joining::prepare(disk, &config.cell, &config.name, execution, fatal).await?;
+    let MasterConfig { cell, name, peer_address, api_address, .. } = config.clone();
+    let who = Newcomer { cell, name, peer_address, api_address };
+    let joining = Joining::prepare(disk, who.clone(), execution, fatal).await?;
     if joining.waits() {
-        let MasterConfig { cell, name, peer_address, api_address, .. } = config;
+        let Newcomer { cell, name, peer_address, api_address } = who;
         tracing::info!(
             cell,
             master = name,

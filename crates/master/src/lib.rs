@@ -19,6 +19,7 @@ mod joining;
 mod leader;
 mod leaving;
 mod machine;
+mod own_entry;
 mod pages;
 mod proposer;
 mod published;

@@ -34,6 +34,7 @@ use crate::joining;
 use crate::leader::{LINK_EVENTS_MAX, LeaderLoop, QUESTIONS_MAX};
 use crate::leaving;
 use crate::machine::Machine;
+use crate::own_entry::OwnEntry;
 use crate::pages::Pages;
 use crate::proposer::Proposer;
 use crate::published::Published;
@@ -186,6 +187,7 @@ pub async fn run_in<L: Listener>(
     let peers = certificates.watching(parts.peer_connector);
     let mut options = ReplicaConfig::new(&config.cell, &config.name, config.raft_id);
     options.timings = config.timings;
+    (options.peer_address, options.api_address) = (config.peer_address.clone(), config.api_address.clone());
     options.snapshot_after_log_bytes = config.log.snapshot_after_bytes;
     options.log_tail_bytes = config.log.tail_bytes;
     (options.execution, options.fatal) = (execution, surroundings.fatal);
@@ -296,6 +298,7 @@ pub async fn run_in<L: Listener>(
         disk_ready,
         room,
         execution,
+        entry: OwnEntry::new(&config),
     };
     let observing = tokio::spawn(observer.run());
     let knocking = surroundings.door.map(|door| tokio::spawn(propose_from(door, replica.clone())));
@@ -406,16 +409,18 @@ struct Observer {
     disk_ready: Check,
     room: Arc<Room>,
     execution: Execution,
+    entry: OwnEntry,
 }
 
 impl Observer {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut timer = interval(OBSERVE);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
             let status = self.replica.status();
             self.observe(&status);
+            self.entry.look(&status, self.replica.disk_id());
             self.look_at_disk().await;
             self.pages.sweep();
             self.serving.set(self.health.ready().healthy).await;

@@ -201,13 +201,19 @@ async fn a_master_that_lost_its_folder_is_told_so_and_comes_back_in_its_own_plac
     let (peer, api) = (places[0].peer.to_string(), places[0].api.to_string());
     let refused = client.members().add("m1", &peer, &api).await.expect_err("m1 is there").to_string();
     assert!(refused.contains("replace"), "{refused}");
-    client.members().replace("m1", "m1", &peer, &api).await.expect("accepted");
+    let wrong = client.members().replace("m1", "m1", &peer, "127.0.0.1:9").await;
+    let refused = wrong.expect_err("nobody would be sent to it").to_string();
+    assert!(refused.contains("api_address") && refused.contains(&api), "{refused}");
+    let first = client.members().replace("m1", "m1", &peer, &api).await.expect("accepted").member;
     let in_place = async || {
         let voters = voters().await?;
         let new = |(name, id): &(String, u64)| name == "m1" && *id > 3;
         (voters.len() == 3 && voters.iter().any(new)).then_some(())
     };
     within("m1 in its own place", in_place).await;
+    let again = client.members().replace("m1", "m1", &peer, &api).await.expect("the same again").member;
+    let id = |member: &Option<v1::Member>| member.as_ref().map(|member| member.raft_id);
+    assert_eq!(id(&again), id(&first), "it stands there already");
 
     // Another one would vote twice under its old id.
     lose(1).await;

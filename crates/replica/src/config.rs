@@ -48,6 +48,10 @@ pub struct ReplicaConfig {
     pub name: String,
     /// Its Raft id.
     pub raft_id: u64,
+    /// Where the other masters reach it, which it tells whoever asks. Empty: it does not say.
+    pub peer_address: String,
+    /// Where clients reach it, as above.
+    pub api_address: String,
     /// Raft's clocks.
     pub timings: Timings,
     /// A snapshot is taken after this many bytes of log: bounds the replay of a cold start.
@@ -71,6 +75,8 @@ impl ReplicaConfig {
             cell: cell.into(),
             name: name.into(),
             raft_id,
+            peer_address: String::new(),
+            api_address: String::new(),
             timings: Timings::DEFAULT,
             // Replays in a fraction of a second at memory speed.
             snapshot_after_log_bytes: 128 * 1024 * 1024,

@@ -38,10 +38,10 @@ pub use fatal::FatalHandler;
 pub use history::{History, HistoryAge, HistoryRow, Keep, ReadLimit};
 #[cfg(feature = "testing")]
 pub use history::{MemoryHistory, check_history};
-pub use joining::Joining;
+pub use joining::{Joining, Newcomer};
 pub use log::{DiskOwner, LogOpenError, MetaError, NO_RAFT_ID, REMOVED_FILE, leave};
 pub use machine::{CommittedEntry, FrozenState, SNAPSHOT_CHUNK_LIMIT_BYTES, StateMachine};
-pub use member::{DiskId, Member, format_disk_id};
+pub use member::{DiskId, Member, format_disk_id, leads_to};
 #[cfg(feature = "testing")]
 pub use peer::LocalTransport;
 pub use peer::{PeerClient, PeerError, PeerTransport};

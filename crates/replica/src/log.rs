@@ -38,7 +38,7 @@ use writer::{LogWriter, Request, WriterHandle};
 pub use claim::{NO_RAFT_ID, REMOVED_FILE, adopt, leave, prepare};
 #[cfg(feature = "testing")]
 pub use mark::{MarkError, read as marked};
-pub use meta::{DiskOwner, MetaError};
+pub use meta::{DiskOwner, Identity, MetaError};
 pub use reader::LogReader;
 pub use recover::LogOpenError;
 

@@ -1,5 +1,7 @@
 //! A master as the others know it.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// A disk's identity: minted when the disk is first opened, never copied, so that a wiped or restored disk is noticed.
@@ -27,4 +29,40 @@ pub struct Member {
 /// Prints a disk id as people see it in errors and `cell status`.
 pub fn format_disk_id(id: &DiskId) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether an address leads to a master that says where it listens. Of one that listens on every address, and of an
+/// address by name, only the port can be told.
+pub fn leads_to(address: &str, listens: &str) -> bool {
+    let port = |text: &str| text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    match (listens.parse::<SocketAddr>(), address.parse::<SocketAddr>()) {
+        (Ok(listens), Ok(address)) => {
+            address == listens || (listens.ip().is_unspecified() && address.port() == listens.port())
+        }
+        (Ok(listens), Err(_)) => port(address) == Some(listens.port()),
+        (Err(_), _) => address == listens,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_held_against_as_much_as_a_listener_can_say() {
+        let cases = [
+            ("10.0.0.4:7101", "10.0.0.4:7101", true),
+            ("10.0.0.5:7101", "10.0.0.4:7101", false),
+            ("10.0.0.4:7102", "10.0.0.4:7101", false),
+            ("10.0.0.4:7101", "0.0.0.0:7101", true),
+            ("10.0.0.4:7102", "0.0.0.0:7101", false),
+            ("m4.cell.example:7101", "10.0.0.4:7101", true),
+            ("m4.cell.example:7102", "[::]:7101", false),
+            ("m4:7101", "m4:7101", true),
+            ("m5:7101", "m4:7101", false),
+        ];
+        for (address, listens, expected) in cases {
+            assert_eq!(leads_to(address, listens), expected, "{address} to {listens}");
+        }
+    }
 }

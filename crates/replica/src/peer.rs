@@ -25,10 +25,12 @@ pub use network::NetworkFactory;
 use crate::member::DiskId;
 
 /// Who this replica is to its peers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Me {
     pub cell: String,
     pub name: String,
     pub raft_id: u64,
     pub disk_id: DiskId,
+    pub peer_address: String,
+    pub api_address: String,
 }

@@ -37,8 +37,9 @@ pub use membership::{
 pub use propose::Proposed;
 pub use status::{ReplicaStatus, ServerRole};
 
-/// How long another master may take to say who it is.
-const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long another master may take to say who it is: less than a client's first try lasts (1.5 s), so that whoever
+/// asked for it hears what went wrong, and asks again.
+const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a requested snapshot may take: it writes the whole state at disk speed.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(300);
 
@@ -83,6 +84,10 @@ pub struct PeerDescription {
     pub disk_id: DiskId,
     /// It knows the masters of a cell.
     pub has_begun: bool,
+    /// Where it says that the others reach it; empty where it does not say.
+    pub peer_address: String,
+    /// Where it says that clients reach it; empty where it does not say.
+    pub api_address: String,
 }
 
 impl Replica {
@@ -128,8 +133,8 @@ impl Replica {
             return Err(ProbeError::OtherMaster { expected: name.to_owned(), found: answer.name });
         }
         let disk_id = answer.disk_id.as_ref().try_into().map_err(|_| ProbeError::NoDiskId)?;
-        let (raft_id, has_begun) = (answer.raft_id, answer.has_begun);
-        Ok(PeerDescription { raft_id, name: answer.name, disk_id, has_begun })
+        let proto::HandshakeResponse { raft_id, name, has_begun, peer_address, api_address, .. } = answer;
+        Ok(PeerDescription { raft_id, name, disk_id, has_begun, peer_address, api_address })
     }
 
     /// The gRPC routes for the other masters, to be served behind the peer CA.
@@ -169,7 +174,7 @@ impl Replica {
         self.inner.status.borrow().clone()
     }
 
-    /// The entry that made the masters what they are, committed or not; nothing before the cell has begun.
+    /// The committed entry that made the masters what they are; nothing before the cell has begun.
     pub fn members_at(&self) -> Option<u64> {
         self.inner.status.borrow().members_at
     }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use paceline_replica::{
     Dismissal, Leaving, LocalTransport, Member, MembershipError, NewMaster, ProposeError, ReadError, Replica,
@@ -217,6 +219,19 @@ fn as_new(master: &Master, replaces: Option<&str>) -> NewMaster {
     NewMaster { name, peer_address, api_address, replaces }
 }
 
+/// Asks again while the leader has only begun to lead, as a client does.
+async fn remove(replica: &Replica, name: &str) -> Result<(), MembershipError> {
+    within("an answer to a removal", async {
+        loop {
+            match replica.remove_master(name).await {
+                Err(MembershipError::Busy { .. }) => tokio::time::sleep(Duration::from_millis(50)).await,
+                answered => return answered,
+            }
+        }
+    })
+    .await
+}
+
 fn voters(replica: &Replica) -> Vec<String> {
     replica.status().voters.into_iter().map(|member| member.name).collect()
 }
@@ -321,12 +336,12 @@ async fn a_dead_master_is_replaced_and_learns_of_it_when_it_comes_back() {
     let last = propose_all(&masters[at], 10..20).await;
     new.until("it to have everything", |s| s.applied >= Some(last)).await;
 
+    let term = masters[at].replica.status().term;
     let back = open(&net, &disk, config(&name, id)).await.unwrap();
     let mut dismissal = back.replica.dismissal();
     let why =
         within("the dead one to hear of it", dismissal.wait_for(Option::is_some)).await.unwrap().clone();
     assert!(matches!(why, Some(Dismissal::Removed { .. })), "{why:?}");
-    let term = masters[at].replica.status().term;
     propose_all(&masters[at], 20..30).await;
     assert_eq!(masters[at].replica.status().term, term, "it has cost the others no election");
 }
@@ -345,7 +360,7 @@ async fn a_removal_that_leaves_no_majority_that_answers_is_refused_with_the_numb
     let is_silent = || {
         let dead = masters[at].replica.status().members.into_iter().find(|it| it.name == dead_name);
         let silence = masters[at].replica.silences()[&dead.unwrap().raft_id];
-        silence.is_none_or(|silence| silence > std::time::Duration::from_secs(3))
+        silence.is_none_or(|silence| silence > Duration::from_secs(3))
     };
     within("silence", async {
         while !is_silent() {
@@ -353,10 +368,10 @@ async fn a_removal_that_leaves_no_majority_that_answers_is_refused_with_the_numb
         }
     })
     .await;
-    let refused = masters[at].replica.remove_master(&other).await.unwrap_err().to_string();
-    let expected = "there would be 2 voting masters, of which 1 answer and 2 have to";
+    let refused = remove(&masters[at].replica, &other).await.unwrap_err().to_string();
+    let expected = "there would be 2 voting masters, of which 1 answer and keep up, and 2 have to; silent: ";
     assert!(refused.contains(expected) && refused.contains(&dead_name), "{refused}");
-    within("the dead one to go", masters[at].replica.remove_master(&dead_name)).await.unwrap();
+    remove(&masters[at].replica, &dead_name).await.unwrap();
     propose_all(&masters[at], 0..10).await;
     let refused = masters[at].replica.remove_master("m9").await.unwrap_err();
     assert!(matches!(refused, MembershipError::NoSuchMaster { .. }), "{refused}");
@@ -374,7 +389,7 @@ async fn a_leader_that_is_to_go_lets_another_lead_first() {
     assert_ne!(next.name, name);
     let next = masters.iter().find(|master| master.name == next.name).unwrap();
     next.until("the next leader to lead", |s| s.leading).await;
-    within("the removal", next.replica.remove_master(&name)).await.unwrap();
+    remove(&next.replica, &name).await.unwrap();
     assert_eq!(next.replica.status().members.len(), 2);
     propose_all(next, 10..20).await;
 }
@@ -397,4 +412,51 @@ async fn a_master_on_an_empty_disk_under_its_old_id_is_told_that_it_is_another_d
     let refused = within("a refusal", masters[at].replica.join_master(as_new(&impostor, None))).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("replace"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_the_new_master_does_not_have_or_another_has_is_refused() {
+    let net = LocalTransport::new();
+    let masters = cell(&net, 1, |_| ()).await;
+    leader(&masters).await;
+    let first = &masters[0].replica;
+    let new = joining(&net, first).await;
+    let asked = as_new(&new, None);
+    let cases = [
+        (NewMaster { api_address: "m7:2".into(), ..asked.clone() }, "api_address: `m7:2`", "started with"),
+        (NewMaster { api_address: "m1:2".into(), ..asked.clone() }, "api_address: `m1:2`", "master m1"),
+        (NewMaster { api_address: "m1:1".into(), ..asked.clone() }, "api_address: `m1:1`", "master m1"),
+        (NewMaster { peer_address: "m1:1".into(), ..asked.clone() }, "peer_address: `m1:1`", "master m1"),
+    ];
+    for (asked, fault, why) in cases {
+        let refused = within("a refusal", first.join_master(asked)).await.unwrap_err().to_string();
+        assert!(refused.contains(fault) && refused.contains(why), "{refused}");
+    }
+    assert_eq!(first.status().members.len(), 1);
+    within("a member", first.join_master(asked)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_master_is_wished_away_once_and_who_replaces_the_heir_inherits() {
+    let net = LocalTransport::new();
+    let masters = cell(&net, 1, |_| ()).await;
+    leader(&masters).await;
+    let first = &masters[0].replica;
+    let stuck = joining(&net, first).await;
+    net.deafen(&stuck.name, true);
+    let stuck = within("a member", first.join_master(as_new(&stuck, Some("m1")))).await.unwrap();
+    let new = joining(&net, first).await;
+    let refused = within("a refusal", first.join_master(as_new(&new, Some("m1")))).await.unwrap_err();
+    let words = refused.to_string();
+    assert!(words.contains(&stuck.name) && words.contains("being replaced"), "{words}");
+
+    let asked = as_new(&new, Some(&stuck.name));
+    let heir = within("a member", first.join_master(asked.clone())).await.unwrap();
+    assert_eq!(heir.replaces, Some(1), "what the stuck one was to do");
+    new.until("the heir to be the only master", |s| s.leading && s.members.len() == 1).await;
+    let again = within("the same again", new.replica.join_master(asked)).await.unwrap();
+    assert_eq!(again, heir);
+    let impostor = NewMaster { api_address: "m8:2".into(), ..as_new(&new, Some("m1")) };
+    let refused = within("a refusal", new.replica.join_master(impostor)).await.unwrap_err();
+    assert!(matches!(refused, MembershipError::NoSuchMaster { .. }), "{refused}");
 }

@@ -10,12 +10,16 @@ use std::time::Duration;
 use paceline_api::v1;
 use paceline_api::v1::members_server::Members;
 use paceline_replica::{Leaving, Member, NewMaster, ReplicaStatus, ServerRole};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::{Caller, Services};
 use crate::refuse;
 use input::Faults;
 use refusals::refusal;
+
+/// The status follows the commit within milliseconds.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) struct MembersService(pub Services);
 
@@ -30,7 +34,7 @@ impl Members for MembersService {
         let leads = status.role == ServerRole::Leader;
         Ok(Response::new(v1::ListMembersReply {
             revision: view.revision().0,
-            members: status.members.iter().map(|member| self.show(member, &status)).collect(),
+            members: status.committed_members.iter().map(|member| self.show(member, &status)).collect(),
             members_revision: status.members_at.unwrap_or(0),
             last_revision: status.last_log.filter(|_| leads),
             answered_by: self.0.config.name.clone(),
@@ -109,7 +113,18 @@ impl MembersService {
         self.leads()?;
         tracing::info!(by = caller.identity.principal(), ?new, "asked to take a master into the cell");
         let member = self.0.replica.join_master(new).await.map_err(|error| refusal(&error))?;
-        Ok(self.show(&member, &self.0.replica.status()))
+        Ok(self.show(&member, &self.settled(member.raft_id).await))
+    }
+
+    /// The status once a member that was just committed shows in it, so that the next list has it.
+    async fn settled(&self, raft_id: u64) -> ReplicaStatus {
+        let mut status = self.0.replica.subscribe();
+        let shows = |now: &ReplicaStatus| now.committed_members.iter().any(|it| it.raft_id == raft_id);
+        // Where it does not come, the leader leads no longer, and the next list is another master's.
+        match timeout(SHOWN_WITHIN, status.wait_for(shows)).await {
+            Ok(Ok(now)) => now.clone(),
+            Ok(Err(_)) | Err(_) => self.0.replica.status(),
+        }
     }
 
     fn revision(&self) -> u64 {
@@ -126,8 +141,8 @@ impl MembersService {
         let lag = matched.zip(status.last_log).map(|(matched, last)| last.saturating_sub(matched));
         let silence =
             if own { Some(Duration::ZERO) } else { self.0.replica.silences().get(&id).copied().flatten() };
-        let votes = status.voters.iter().any(|voter| voter.raft_id == id);
-        let is_there = |old: &u64| status.members.iter().any(|other| other.raft_id == *old);
+        let votes = status.committed_voters.iter().any(|voter| voter.raft_id == id);
+        let is_there = |old: &u64| status.committed_members.iter().any(|other| other.raft_id == *old);
         v1::Member {
             raft_id: id,
             name: member.name.clone(),

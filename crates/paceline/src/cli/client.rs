@@ -211,6 +211,9 @@ pub enum MemberCommand {
     Replace {
         /// The master that goes.
         name: String,
+        /// Its Raft id, where two masters have the name.
+        #[arg(long, value_name = "ID")]
+        raft_id: Option<u64>,
         /// The name of the new one [default: the same name, on a new disk].
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
@@ -221,6 +224,9 @@ pub enum MemberCommand {
     Remove {
         /// The master that goes.
         name: String,
+        /// Its Raft id, where two masters have the name, as while one replaces the other.
+        #[arg(long, value_name = "ID")]
+        raft_id: Option<u64>,
     },
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use paceline_client::{Client, v1};
+use paceline_client::{Client, MasterRef, v1};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -27,16 +27,17 @@ pub async fn run(command: MemberCommand, client: &Client, options: &CellOptions)
             let done = Done { member: &member, gone: None };
             done.tell(client, options, place.no_wait, &format!("{name}: a master of the cell")).await
         }
-        MemberCommand::Replace { name, by, place } => {
+        MemberCommand::Replace { name, raft_id, by, place } => {
             let by = by.unwrap_or_else(|| name.clone());
             let (peer, api) = addresses(&place, &by, options)?;
-            let member = client.members().replace(&name, &by, &peer, &api).await?.member;
+            let member =
+                client.members().replace(MasterRef { name: &name, raft_id }, &by, &peer, &api).await?.member;
             let member = member.context("the reply names no master")?;
             let done = Done { member: &member, gone: Some(member.replaces).filter(|id| *id != 0) };
             done.tell(client, options, place.no_wait, &format!("{by}: a master in the place of {name}")).await
         }
-        MemberCommand::Remove { name } => {
-            let removed = client.members().remove(&name).await?.removed;
+        MemberCommand::Remove { name, raft_id } => {
+            let removed = client.members().remove(MasterRef { name: &name, raft_id }).await?.removed;
             let text =
                 if removed { format!("{name}: removed") } else { format!("{name}: had been removed before") };
             output::message(options.output, &text, &json!({"name": name, "removed": removed}))

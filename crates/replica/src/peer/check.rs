@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn me(name: &str, raft_id: u64) -> Me {
-        Me { cell: "c".into(), name: name.into(), raft_id, disk_id: [raft_id as u8; 16] }
+        Me { cell: "c".into(), name: name.into(), raft_id, disk_id: [raft_id as u8; 16], ..Me::default() }
     }
 
     fn as_member(me: &Me) -> Member {

@@ -129,6 +129,8 @@ impl PeerHandler {
                 0 => None,
                 asking => removed_at(&self.raft, asking).await,
             },
+            peer_address: self.me.peer_address.clone(),
+            api_address: self.me.api_address.clone(),
         })
     }
 

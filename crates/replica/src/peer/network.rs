@@ -355,7 +355,7 @@ mod tests {
     /// comes again at once: thousands of times a second.
     #[tokio::test]
     async fn a_dead_peer_is_not_dialled_while_openraft_waits() {
-        let me = Me { cell: "c".into(), name: "m1".into(), raft_id: 1, disk_id: [1; 16] };
+        let me = Me { cell: "c".into(), name: "m1".into(), raft_id: 1, disk_id: [1; 16], ..Me::default() };
         let transport = Arc::new(LocalTransport::new().from("m1"));
         let stall = Duration::from_secs(1);
         let member = Member { name: "m2".into(), raft_id: 2, ..Member::default() };

@@ -1,7 +1,7 @@
 //! What can go wrong with each operation of a replica, in words for the person or client who asked.
 
 use crate::disk::DiskError;
-use crate::log::LogOpenError;
+use crate::log::{LogOpenError, NO_RAFT_ID};
 use crate::member::{DiskId, Member, format_disk_id};
 use crate::peer::PeerError;
 use crate::snapshot::SnapshotError;
@@ -247,20 +247,52 @@ pub enum MembershipError {
     },
     /// The cell could not go on.
     #[error(
-        "without {name} there would be {voters} voting masters, of which {live} answer and {majority} have to; silent: {}",
-        silent.join(", ")
+        "without {name} there would be {voters} voting masters, of which {live} answer and keep up, and {majority} have to{}{}",
+        listed("silent", silent),
+        listed("behind", behind)
     )]
     TooFewLive {
         /// Who was to go.
         name: String,
         /// How many would vote.
         voters: usize,
-        /// How many of them answer.
+        /// How many of them answer and keep up.
         live: usize,
         /// How many of them have to.
         majority: usize,
-        /// Those that do not, and for how long.
+        /// Those that do not answer, and for how long.
         silent: Vec<String>,
+        /// Those that answer and have to receive much first, and how much.
+        behind: Vec<String>,
+    },
+    /// An address that is not the new master's.
+    #[error("{field}: `{value}` is not {expected}")]
+    Address {
+        /// Which one.
+        field: &'static str,
+        /// What was said.
+        value: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// Somebody is on the way to its place already.
+    #[error(
+        "{old} (Raft id {}) is being replaced by {} (Raft id {}) already: take that back first, with `remove {} --raft-id {}`",
+        by.replaces.unwrap_or(NO_RAFT_ID), by.name, by.raft_id, by.name, by.raft_id
+    )]
+    Wished {
+        /// Who is to go.
+        old: String,
+        /// Who is to stand in its place.
+        by: Member,
+    },
+    /// More than one master has the name.
+    #[error("{name} is the name of {} masters: say which one with --raft-id {}", raft_ids.len(), or(raft_ids))]
+    Ambiguous {
+        /// The name that was given.
+        name: String,
+        /// Theirs.
+        raft_ids: Vec<u64>,
     },
     /// It does not take its Raft id.
     #[error("the new master does not take its Raft id")]
@@ -316,6 +348,15 @@ pub enum MembershipError {
         /// Why.
         cause: String,
     },
+}
+
+/// One part of a refusal, where there is something to list.
+fn listed(what: &str, names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }
+}
+
+fn or(raft_ids: &[u64]) -> String {
+    raft_ids.iter().map(u64::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 /// A requested snapshot that was not taken.

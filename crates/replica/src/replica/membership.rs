@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::Replica;
 use super::errors::MembershipError;
 use crate::log::NO_RAFT_ID;
-use crate::member::Member;
+use crate::member::{Member, leads_to};
 use changes::Change;
 use picture::{Picture, Step, TooFew};
 
@@ -76,12 +76,19 @@ impl Replica {
                 None => return replaced_before(&picture, &new, old),
             },
         };
-        if let Some(known) = named(&picture, &new, replaces) {
+        let heir_of = replaces.and_then(|old| picture.learner_in_place(old));
+        let going: Vec<u64> = replaces.into_iter().chain(heir_of.map(|(_, old)| old)).collect();
+        if let Some(known) = named(&picture, &new, &going) {
             return self.joined_before(known, &new, replaces).await;
         }
-        if picture.members.len() >= MEMBERS_MAX {
+        let wished = replaces.and_then(|old| picture.members.values().find(|it| it.replaces == Some(old)));
+        if let (Some(by), Some(old)) = (wished, &new.replaces) {
+            return Err(MembershipError::Wished { old: old.name.clone(), by: by.clone() });
+        }
+        if picture.members.len() >= MEMBERS_MAX && heir_of.is_none() {
             return Err(MembershipError::TooMany { members: picture.members.len() });
         }
+        check_unused(&picture, &new, &going)?;
         let found = self.probe(&new.peer_address, &new.name).await.map_err(MembershipError::Probe)?;
         let member = Member {
             raft_id: found.raft_id,
@@ -92,14 +99,23 @@ impl Replica {
             replaces,
         };
         if let Some(by) = picture.members.values().find(|known| known.disk_id == member.disk_id) {
-            return Err(MembershipError::Taken { by: by.clone() });
+            let repeated =
+                replaces == Some(by.raft_id) && place(by) == place(&member) && by.replaces.is_some();
+            return if repeated { Ok(by.clone()) } else { Err(MembershipError::Taken { by: by.clone() }) };
         }
+        check_said("peer_address", &member.peer_address, &found.peer_address)?;
+        check_said("api_address", &member.api_address, &found.api_address)?;
         let member = match found.raft_id {
             NO_RAFT_ID => self.adopt(&change, member).await?,
             raft_id if self.is_fresh(raft_id, &picture) => member,
             raft_id => return Err(MembershipError::StaleId { raft_id }),
         };
-        change.add(member.clone(), seen).await?;
+        let Some((old, replaces)) = heir_of else {
+            change.add(member.clone(), seen).await?;
+            return Ok(member);
+        };
+        let member = Member { replaces: Some(replaces), ..member };
+        change.put(member.clone(), old, seen).await?;
         Ok(member)
     }
 
@@ -205,6 +221,7 @@ impl Replica {
             change.take(Step::Finish, &picture, seen).await?;
             (picture, seen) = self.inner.changes.picture()?;
         }
+        check_one(&picture, leaving)?;
         let Some(member) = find(&picture, leaving) else {
             let repeated = leaving.raft_id.is_some_and(|id| !picture.members.contains_key(&id));
             let unknown = || MembershipError::NoSuchMaster { name: leaving.name.clone() };
@@ -228,13 +245,23 @@ impl Replica {
     }
 
     fn too_few(&self, name: &str, few: &TooFew, picture: &Picture) -> MembershipError {
+        let name_of = |id: &u64| picture.members.get(id).map_or("?", |member| member.name.as_str());
+        if few.may_pass() {
+            let unheard: Vec<&str> = few.unheard.iter().map(name_of).collect();
+            let cause = format!("this leader has just begun, and waits to hear from {}", unheard.join(", "));
+            return MembershipError::Busy { cause };
+        }
         let silences = self.silences();
         let silent = few.silent.iter().map(|id| {
-            let name = picture.members.get(id).map_or("?", |member| member.name.as_str());
+            let name = name_of(id);
             match silences.get(id).copied().flatten() {
                 Some(silence) => format!("{name} (for {} s)", silence.as_secs()),
                 None => format!("{name} (since this leader leads)"),
             }
+        });
+        let behind = few.behind.iter().map(|id| match picture.lag(*id) {
+            Some(lag) => format!("{} (by {lag} entries)", name_of(id)),
+            None => format!("{} (how far is not known yet)", name_of(id)),
         });
         MembershipError::TooFewLive {
             name: name.to_owned(),
@@ -242,6 +269,7 @@ impl Replica {
             live: few.live,
             majority: few.majority,
             silent: silent.collect(),
+            behind: behind.collect(),
         }
     }
 }
@@ -258,16 +286,75 @@ fn find(picture: &Picture, leaving: &Leaving) -> Option<Member> {
     candidates.first().map(|member| (*member).clone())
 }
 
-/// The member that has the new master's name, but for the one that it replaces: a new disk may keep the name.
-fn named(picture: &Picture, new: &NewMaster, replaces: Option<u64>) -> Option<Member> {
-    let mut others = picture.members.values().filter(|member| Some(member.raft_id) != replaces);
+/// Refuses a name that more than one member has, where only an id tells which one is meant.
+fn check_one(picture: &Picture, leaving: &Leaving) -> Result<(), MembershipError> {
+    let named = picture.members.values().filter(|member| member.name == leaving.name);
+    let raft_ids: Vec<u64> = named.map(|member| member.raft_id).collect();
+    if leaving.raft_id.is_some() || raft_ids.len() < 2 {
+        return Ok(());
+    }
+    Err(MembershipError::Ambiguous { name: leaving.name.clone(), raft_ids })
+}
+
+/// Refuses an address that another member has, but for those that go.
+fn check_unused(picture: &Picture, new: &NewMaster, going: &[u64]) -> Result<(), MembershipError> {
+    let others = || picture.members.values().filter(|member| !going.contains(&member.raft_id));
+    for (field, value) in [("peer_address", &new.peer_address), ("api_address", &new.api_address)] {
+        if let Some(by) = others().find(|it| it.peer_address == *value || it.api_address == *value) {
+            let expected = format!("free: it is an address of master {} (Raft id {})", by.name, by.raft_id);
+            return Err(MembershipError::Address { field, value: value.clone(), expected });
+        }
+    }
+    Ok(())
+}
+
+/// Holds an address against what the master says itself: clients and shards are sent there when it leads.
+fn check_said(field: &'static str, value: &str, own: &str) -> Result<(), MembershipError> {
+    // Programs from before the field do not say it.
+    if own.is_empty() || leads_to(value, own) {
+        return Ok(());
+    }
+    let expected = format!("what that master was started with: {own}");
+    Err(MembershipError::Address { field, value: value.to_owned(), expected })
+}
+
+/// What tells a repeated call: name and addresses.
+fn place(member: &Member) -> (&str, &str, &str) {
+    (&member.name, &member.peer_address, &member.api_address)
+}
+
+/// The member that has the new master's name, but for those that go: a new disk may keep the name.
+fn named(picture: &Picture, new: &NewMaster, going: &[u64]) -> Option<Member> {
+    let mut others = picture.members.values().filter(|member| !going.contains(&member.raft_id));
     others.find(|member| member.name == new.name).cloned()
 }
 
 /// Whom it replaces is gone: this call was carried out before, or that one never was a master.
 fn replaced_before(picture: &Picture, new: &NewMaster, old: &Leaving) -> Result<Member, MembershipError> {
     let mut members = picture.members.values();
-    let by = members.find(|member| member.name == new.name && member.peer_address == new.peer_address);
-    let repeated = by.filter(|by| old.raft_id.is_some() && by.replaces == old.raft_id);
+    let wanted = (new.name.as_str(), new.peer_address.as_str(), new.api_address.as_str());
+    // Its wish stays with it when it is fulfilled, and may be inherited: it need not be this one's id.
+    let repeated = members.find(|member| place(member) == wanted && member.replaces.is_some());
     repeated.cloned().ok_or_else(|| MembershipError::NoSuchMaster { name: old.name.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_masters_with_one_name_only_an_id_says_which_one_is_to_go() {
+        let member = |raft_id, name: &str, replaces| {
+            (raft_id, Member { raft_id, name: name.into(), replaces, ..Member::default() })
+        };
+        let new = FIRST_MINTED_RAFT_ID + 7;
+        let members = [member(1, "m1", None), member(2, "m2", None), member(new, "m1", Some(1))].into();
+        let picture = Picture { members, ..Picture::default() };
+        let leaving = |name: &str, raft_id| Leaving { name: name.into(), raft_id };
+        let refused = check_one(&picture, &leaving("m1", None)).expect_err("two");
+        assert!(refused.to_string().ends_with(&format!("--raft-id 1 or {new}")), "{refused}");
+        check_one(&picture, &leaving("m1", Some(new))).expect("the new one");
+        check_one(&picture, &leaving("m2", None)).expect("only one");
+        assert_eq!(find(&picture, &leaving("m1", Some(new))).map(|it| it.raft_id), Some(new));
+    }
 }

@@ -63,6 +63,8 @@ impl Replica {
             name: config.name.clone(),
             raft_id: config.raft_id,
             disk_id: store.disk_id(),
+            peer_address: config.peer_address.clone(),
+            api_address: config.api_address.clone(),
         };
         let machine = MachineHandle::start(Box::new(machine), config.execution, config.fatal.clone());
         recover(&machine, &snapshots, &log).await?;

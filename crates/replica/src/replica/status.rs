@@ -42,7 +42,11 @@ pub struct ReplicaStatus {
     pub members: Vec<Member>,
     /// The members with a vote.
     pub voters: Vec<Member>,
-    /// The entry that made them so, committed or not.
+    /// The members as of the last change that is committed: what others may be told.
+    pub committed_members: Vec<Member>,
+    /// Those of them with a vote.
+    pub committed_voters: Vec<Member>,
+    /// The entry of that change.
     pub members_at: Option<u64>,
     /// The last entry in its log.
     pub last_log: Option<u64>,
@@ -71,6 +75,8 @@ fn role(state: ServerState) -> ServerRole {
 /// Translates openraft's metrics.
 pub fn status(metrics: &RaftMetrics<TypeConfig>) -> ReplicaStatus {
     let membership = metrics.membership_config.membership();
+    let committed = &metrics.committed_membership_config;
+    let (settled, settled_at) = (committed.membership(), committed.log_id());
     let role = role(metrics.state);
     let index = |id: &Option<raft::LogId>| id.as_ref().map(raft::LogId::index);
     let own_term_applied =
@@ -84,7 +90,9 @@ pub fn status(metrics: &RaftMetrics<TypeConfig>) -> ReplicaStatus {
         leading: role == ServerRole::Leader && own_term_applied && acknowledged,
         members: membership.nodes().map(|(_, member)| member.clone()).collect(),
         voters: membership.voter_ids().filter_map(|id| membership.get_node(&id).cloned()).collect(),
-        members_at: metrics.membership_config.log_id().as_ref().map(raft::LogId::index),
+        committed_members: settled.nodes().map(|(_, member)| member.clone()).collect(),
+        committed_voters: settled.voter_ids().filter_map(|id| settled.get_node(&id).cloned()).collect(),
+        members_at: index(settled_at),
         last_log: metrics.last_log_index,
         committed: index(&metrics.local_committed),
         applied: index(&metrics.last_applied),

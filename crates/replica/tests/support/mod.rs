@@ -126,7 +126,12 @@ pub struct Master {
 }
 
 pub fn config(name: &str, raft_id: u64) -> ReplicaConfig {
-    ReplicaConfig { timings: Timings::DEFAULT, ..ReplicaConfig::new("test", name, raft_id) }
+    ReplicaConfig {
+        timings: Timings::DEFAULT,
+        peer_address: format!("{name}:1"),
+        api_address: format!("{name}:2"),
+        ..ReplicaConfig::new("test", name, raft_id)
+    }
 }
 
 /// Opens a master on a disk and serves it on the network.

@@ -1,5 +1,7 @@
 //! What a request about masters may hold: all its faults at once.
 
+use std::net::IpAddr;
+
 use paceline_rules::Violation;
 use paceline_types::check_name;
 use tonic::Status;
@@ -29,6 +31,8 @@ impl Faults {
         for (field, address) in [("peer_address", peer), ("api_address", api)] {
             if !is_address(address) {
                 self.add(field, address, "HOST:PORT of at most 255 bytes, as in 10.0.0.7:7101");
+            } else if is_unspecified(address) {
+                self.add(field, address, "an address that others can reach, as in 10.0.0.7:7101");
             }
         }
         if peer == api && is_address(peer) {
@@ -46,6 +50,13 @@ fn is_address(text: &str) -> bool {
     let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
     let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
     is_port && is_host && text.len() <= ADDRESS_BYTES_MAX
+}
+
+/// Every address of a machine, to itself; to others, none.
+fn is_unspecified(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<IpAddr>().is_ok_and(|host| host.is_unspecified())
 }
 
 #[cfg(test)]
@@ -73,6 +84,11 @@ mod tests {
             ["", "m4", "m4:", ":7", "m4:65536", "m 4:7", "http://m4:7", &format!("{}:7", "x".repeat(255))]
         {
             assert!(!is_address(bad), "{bad}");
+        }
+        for everywhere in ["0.0.0.0:7101", "[::]:7101", ":::7101"] {
+            let mut faults = Faults::default();
+            faults.addresses("m4:7102", everywhere);
+            assert!(faults.done().is_err(), "{everywhere}");
         }
         let mut same = Faults::default();
         same.addresses("m4:7", "m4:7");

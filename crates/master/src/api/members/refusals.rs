@@ -2,6 +2,7 @@
 
 use paceline_api::v1::ErrorCode;
 use paceline_replica::{MembershipError, PeerError, ProbeError, TransferError};
+use paceline_rules::Violation;
 use tonic::Status;
 
 use crate::refuse;
@@ -28,6 +29,10 @@ pub(super) fn refusal(error: &MembershipError) -> Status {
         MembershipError::Adopt(_) | MembershipError::TooSlow | MembershipError::HandOver(_) => {
             ErrorCode::Unavailable
         }
+        MembershipError::Address { field, value, expected } => {
+            let (field, value, expected) = ((*field).to_owned(), value.clone(), expected.clone());
+            return refuse::invalid(&[Violation { field, value, expected }]);
+        }
         MembershipError::NoSuchMaster { .. } => ErrorCode::NotFound,
         MembershipError::Unknown { cause } => {
             // In the words of Raft's own types, which help nobody who asked.
@@ -40,6 +45,8 @@ pub(super) fn refusal(error: &MembershipError) -> Status {
         | MembershipError::OtherMaster { .. }
         | MembershipError::StaleId { .. }
         | MembershipError::TooMany { .. }
+        | MembershipError::Wished { .. }
+        | MembershipError::Ambiguous { .. }
         | MembershipError::TooFewLive { .. }
         | MembershipError::LastVoter { .. }
         | MembershipError::Probe(_) => ErrorCode::Conflict,
@@ -93,9 +100,10 @@ mod tests {
             live: 1,
             majority: 2,
             silent: vec!["m3 (for 12 s)".into()],
+            behind: vec!["m4 (by 40000 entries)".into()],
         };
         let status = refusal(&error);
-        let expected = "2 voting masters, of which 1 answer and 2 have to; silent: m3 (for 12 s)";
+        let expected = "2 voting masters, of which 1 answer and keep up, and 2 have to; silent: m3 (for 12 s); behind: m4 (by 40000 entries)";
         assert!(status.message().contains(expected), "{status}");
     }
 }

@@ -9,6 +9,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use openraft::raft::Precondition;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use super::picture::{Picture, Step};
 use crate::member::Member;
@@ -27,6 +28,8 @@ pub struct Changes {
     me: u64,
     raft: Raft,
     one_at_a_time: Arc<Mutex<()>>,
+    /// The term that this replica leads in, and since when it is known to.
+    leads: Arc<parking_lot::Mutex<Option<(u64, Instant)>>>,
 }
 
 /// The right to change, and what the membership was when it was taken.
@@ -37,7 +40,7 @@ pub struct Change<'a> {
 
 impl Changes {
     pub fn new(me: u64, raft: Raft) -> Self {
-        Self { me, raft, one_at_a_time: Arc::default() }
+        Self { me, raft, one_at_a_time: Arc::default(), leads: Arc::default() }
     }
 
     /// Waits for the change under way, if there is one.
@@ -59,7 +62,13 @@ impl Changes {
         let (Some(replication), Some(heartbeat)) = (&metrics.replication, &metrics.heartbeat) else {
             return Err(MembershipError::NotLeader { leader: leader.filter(|it| it.raft_id != self.me) });
         };
+        let has_begun = self.leads_for(metrics.current_term) < SILENCE;
         let answered = |at: &Option<_>| at.as_ref().is_some_and(|at| is_recent(at));
+        let is_known = |id: &u64| {
+            let has_answered = heartbeat.get(id).is_some_and(Option::is_some);
+            *id == self.me || (has_answered && replication.get(id).is_some_and(Option::is_some))
+        };
+        let unheard = stored.nodes().map(|(id, _)| *id).filter(|id| has_begun && !is_known(id)).collect();
         let live = heartbeat.iter().filter(|(_, at)| answered(at)).map(|(id, _)| *id);
         let picture = Picture {
             me: self.me,
@@ -70,8 +79,18 @@ impl Changes {
             last_log: metrics.last_log_index.unwrap_or(0),
             matched: replication.iter().map(|(id, at)| (*id, at.as_ref().map(|at| at.index()))).collect(),
             live: live.chain([self.me]).collect(),
+            unheard,
         };
         Ok((picture, *stored.log_id()))
+    }
+
+    /// How long this replica leads in this term: since the first look in it.
+    fn leads_for(&self, term: u64) -> Duration {
+        let mut leads = self.leads.lock();
+        if leads.is_none_or(|(known, _)| known != term) {
+            *leads = Some((term, Instant::now()));
+        }
+        leads.map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 }
 
@@ -90,6 +109,13 @@ impl Change<'_> {
     /// Adds a member without a vote, where the membership is still this one.
     pub async fn add(&self, member: Member, seen: Option<LogId>) -> Result<(), MembershipError> {
         self.make(ChangeMembers::AddNodes(BTreeMap::from([(member.raft_id, member)])), seen).await
+    }
+
+    /// Puts a new member in the place of one without a vote, in one entry: what that one was to do is the new one's.
+    pub async fn put(&self, member: Member, old: u64, seen: Option<LogId>) -> Result<(), MembershipError> {
+        let gone = ChangeMembers::RemoveNodes(BTreeSet::from([old]));
+        let new = ChangeMembers::AddNodes(BTreeMap::from([(member.raft_id, member)]));
+        self.make(ChangeMembers::Batch(vec![gone, new]), seen).await
     }
 
     /// Takes a step, where the membership is still this one. A handover is none: it changes no membership.

@@ -30,6 +30,8 @@ pub struct Picture {
     pub matched: BTreeMap<u64, Option<u64>>,
     /// Who answered lately, the leader included.
     pub live: BTreeSet<u64>,
+    /// Of whom a leader that has only begun to lead knows nothing yet. Empty later: then silence is silence.
+    pub unheard: BTreeSet<u64>,
 }
 
 /// What to do next.
@@ -47,33 +49,65 @@ pub enum Step {
     HandOver,
 }
 
-/// Too few masters would be left that answer.
+/// Too few masters would be left that answer and keep up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TooFew {
     /// How many would vote.
     pub voters: usize,
-    /// How many of them answer.
+    /// How many of them answer and keep up.
     pub live: usize,
     /// How many of them have to.
     pub majority: usize,
-    /// Those that do not.
+    /// Those that do not answer.
     pub silent: BTreeSet<u64>,
+    /// Those that answer and have to receive much first: until then they count for nothing that is written.
+    pub behind: BTreeSet<u64>,
+    /// Those of them that a leader which has only begun to lead knows nothing of yet.
+    pub unheard: BTreeSet<u64>,
+}
+
+impl TooFew {
+    /// Whether there may be enough after all, once the new leader has heard from everyone.
+    pub fn may_pass(&self) -> bool {
+        self.live + self.unheard.len() >= self.majority
+    }
 }
 
 impl Picture {
     /// Whether a member has nearly everything that the leader has, the membership in which it is included.
     pub fn is_caught_up(&self, id: u64) -> bool {
         let matched = self.matched.get(&id).copied().flatten();
-        let near =
-            |matched| matched >= self.changed_at && self.last_log.saturating_sub(matched) <= VOTE_LAG_ENTRIES;
-        self.live.contains(&id) && matched.is_some_and(near)
+        self.live.contains(&id) && matched >= Some(self.changed_at) && self.lag(id) <= Some(VOTE_LAG_ENTRIES)
     }
 
-    /// Refuses voters of whom no majority would answer.
+    /// How many entries a member is known to lack, if that is known.
+    pub fn lag(&self, id: u64) -> Option<u64> {
+        let matched = self.matched.get(&id).copied().flatten()?;
+        Some(self.last_log.saturating_sub(matched))
+    }
+
+    /// Refuses voters of whom no majority would answer and keep up: one that receives a snapshot answers heartbeats, and
+    /// nothing could be written until it has it.
     pub fn check_live(&self, voters: &BTreeSet<u64>) -> Result<(), TooFew> {
-        let silent: BTreeSet<u64> = voters.difference(&self.live).copied().collect();
-        let (live, majority) = (voters.len() - silent.len(), voters.len() / 2 + 1);
-        if live >= majority { Ok(()) } else { Err(TooFew { voters: voters.len(), live, majority, silent }) }
+        let keeps_up = |id: u64| id == self.me || self.lag(id).is_some_and(|lag| lag <= VOTE_LAG_ENTRIES);
+        let (answer, silent): (BTreeSet<u64>, BTreeSet<u64>) =
+            voters.iter().copied().partition(|id| self.live.contains(id));
+        let behind: BTreeSet<u64> = answer.into_iter().filter(|id| !keeps_up(*id)).collect();
+        let live = voters.len() - silent.len() - behind.len();
+        let majority = voters.len() / 2 + 1;
+        if live >= majority {
+            return Ok(());
+        }
+        let unheard = silent.union(&behind).filter(|id| self.unheard.contains(*id)).copied().collect();
+        Err(TooFew { voters: voters.len(), live, majority, silent, behind, unheard })
+    }
+
+    /// A member without a vote that is itself to stand in the place of another one, and of which: whoever comes instead
+    /// of it comes instead of both.
+    pub fn learner_in_place(&self, id: u64) -> Option<(u64, u64)> {
+        let learner = self.members.get(&id).filter(|_| !self.voters.contains(&id))?;
+        let old = learner.replaces.filter(|old| self.members.contains_key(old))?;
+        Some((id, old))
     }
 
     /// The voters without one.
@@ -128,6 +162,7 @@ mod tests {
             last_log: 5_000,
             matched: ids.map(|id| (id, Some(5_000))).into(),
             live: ids.into(),
+            unheard: BTreeSet::new(),
         }
     }
 
@@ -190,6 +225,39 @@ mod tests {
         assert_eq!(picture.next(), None);
         let few = picture.check_live(&[1, 2].into()).expect_err("one of two");
         assert_eq!((few.voters, few.live, few.majority), (2, 1, 2));
-        assert_eq!(few.silent, [2].into());
+        assert_eq!((few.silent, few.behind), ([2].into(), [].into()));
+    }
+
+    #[test]
+    fn a_voter_that_answers_and_is_far_behind_carries_no_majority() {
+        let mut picture = picture(None);
+        picture.matched.insert(2, Some(3_999));
+        let few = picture.check_live(&[1, 2].into()).expect_err("2 would have to hold every write");
+        assert_eq!((few.live, few.majority), (1, 2));
+        assert_eq!((few.silent.clone(), few.behind.clone()), ([].into(), [2].into()));
+        assert!(!few.may_pass());
+        picture.check_live(&[1, 2, 3].into()).expect("two of three keep up");
+        picture.matched.insert(2, Some(4_000));
+        picture.check_live(&[1, 2].into()).expect("within the lag of one that may vote");
+        picture.matched.insert(1, None);
+        picture.check_live(&[1, 2].into()).expect("the leader has its own log");
+
+        let mut swap = self::picture(Some(3));
+        swap.matched.insert(2, None);
+        assert_eq!(swap.next(), Some(Step::Swap { new: 9, old: 3 }), "the leader and the new one");
+        swap.matched.insert(9, None);
+        assert_eq!(swap.next(), None);
+    }
+
+    #[test]
+    fn a_leader_that_has_only_begun_to_lead_tells_not_yet_from_no() {
+        let mut young = picture(None);
+        young.live = [1].into();
+        young.unheard = [2, 3].into();
+        let few = young.check_live(&[1, 2].into()).expect_err("2 has not answered");
+        assert!(few.may_pass(), "it may be about to");
+        young.unheard = [3].into();
+        let few = young.check_live(&[1, 2].into()).expect_err("2 is silent");
+        assert!(!few.may_pass());
     }
 }
