@@ -78,6 +78,7 @@ pub const CONSENSUS: &[&str] = &[
     "a follower crashed while it took a snapshot",
     "a follower was filled by a snapshot",
     "a full disk ended a master",
+    "a leader that was to go handed over first",
     "a log was truncated",
     "a master joined",
     "a master left",
