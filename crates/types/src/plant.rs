@@ -44,8 +44,8 @@ pub enum Plant {
     HistoryNotRaised,
     /// What a snapshot says it covers is read before its state is frozen.
     AppliedReadEarly,
-    /// A commit index that a crash took the entries of is believed.
-    CommitBeyondLog,
+    /// A received snapshot is used before its bytes are synced.
+    ReceivedNotSynced,
     /// A write or sync that failed is passed over.
     ErrorIgnored,
     /// A leader that comes back leads on in its old term.
@@ -54,8 +54,6 @@ pub enum Plant {
     VoteForShorterLog,
     /// A read is answered without asking whether there is another leader.
     ReadUnconfirmed,
-    /// The log of a follower that installs a snapshot keeps entries behind it that are of another term.
-    TailKeptBehindSnapshot,
     /// Everybody would vote for anybody: a master that cannot win drives the leader out.
     PreVoteGranted,
     /// A leader without a majority never looks for one, and keeps those who could lead quiet.
@@ -92,7 +90,7 @@ use Plant::*;
 
 impl Plant {
     /// Every bug.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 30] = [
         AcknowledgeBeforeSync,
         AcknowledgeThenSync,
         VoteNotSynced,
@@ -103,12 +101,11 @@ impl Plant {
         SnapshotRemovedFirst,
         HistoryNotRaised,
         AppliedReadEarly,
-        CommitBeyondLog,
+        ReceivedNotSynced,
         ErrorIgnored,
         LeaderRestored,
         VoteForShorterLog,
         ReadUnconfirmed,
-        TailKeptBehindSnapshot,
         PreVoteGranted,
         QuorumLossUnseen,
         RequestsNotInSnapshot,
@@ -140,12 +137,11 @@ impl Plant {
             SnapshotRemovedFirst => "snapshot-removed-first",
             HistoryNotRaised => "history-not-raised",
             AppliedReadEarly => "applied-read-early",
-            CommitBeyondLog => "commit-beyond-log",
+            ReceivedNotSynced => "received-not-synced",
             ErrorIgnored => "error-ignored",
             LeaderRestored => "leader-restored",
             VoteForShorterLog => "vote-for-shorter-log",
             ReadUnconfirmed => "read-unconfirmed",
-            TailKeptBehindSnapshot => "tail-kept-behind-snapshot",
             PreVoteGranted => "pre-vote-granted",
             QuorumLossUnseen => "quorum-loss-unseen",
             RequestsNotInSnapshot => "requests-not-in-snapshot",
@@ -170,19 +166,9 @@ impl Plant {
         match self {
             AcknowledgeThenSync | MarkNotSynced | HintAlone => CaughtBy::PowerCuts,
             PreVoteGranted | QuorumLossUnseen => CaughtBy::Graphs,
-            VoteNotSynced
-            | TailNotTruncated
-            | MarkNotLowered
-            | SnapshotNotSynced
-            | FolderNotSynced
-            | SnapshotRemovedFirst
-            | HistoryNotRaised
-            | CommitBeyondLog
-            | ErrorIgnored
-            | VoteForShorterLog
-            | ReadUnconfirmed
-            | AppliedReadEarly
-            | TailKeptBehindSnapshot => CaughtBy::Consensus,
+            VoteNotSynced | TailNotTruncated | MarkNotLowered | SnapshotNotSynced | FolderNotSynced
+            | SnapshotRemovedFirst | HistoryNotRaised | ReceivedNotSynced | ErrorIgnored
+            | VoteForShorterLog | ReadUnconfirmed | AppliedReadEarly => CaughtBy::Consensus,
             AcknowledgeBeforeSync | LeaderRestored => CaughtBy::Both,
             RequestsNotInSnapshot
             | StaleAttemptAccepted

@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
-use paceline_types::plant::{Plant, is_planted};
 
 use super::chain_state::ChainState;
 use super::frame::{self, Chain};
@@ -150,8 +149,7 @@ pub fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, LogOp
     state.set_vote(vote);
     // The commit index is written without a sync of its own and may name what a crash took away.
     let committed = meta::read_committed(disk).map_err(damaged)?;
-    let believed = if is_planted(Plant::CommitBeyondLog) { committed } else { committed.min(state.last()) };
-    state.set_committed(believed);
+    state.set_committed(committed.min(state.last()));
     check_mark(disk, &mark, vote, &state)?;
     let mark = renew_mark(disk, &mut mark_file, mark, Mark { vote, last_log_id: state.last() })?;
     Ok(Recovered { state, mark: (mark_file, mark), identity })

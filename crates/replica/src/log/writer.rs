@@ -258,8 +258,7 @@ impl Request {
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(u64::MAX));
             }
             Request::Purge { from_index, upto, chain, resets_log } => {
-                let resets_log = *resets_log && !is_planted(Plant::TailKeptBehindSnapshot);
-                let until = if resets_log { u64::MAX } else { upto.index() + 1 };
+                let until = if *resets_log { u64::MAX } else { upto.index() + 1 };
                 batch.delete_range(Space::Log, frame::key(*from_index), frame::key(until));
                 batch.put(Space::Meta, meta::PURGED, meta::seal_purged(upto, *chain));
             }

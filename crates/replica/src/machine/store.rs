@@ -123,6 +123,8 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let frozen = self.frozen.get_mut().take();
         let (meta, mut state) = frozen.ok_or_else(|| io::Error::other("the state machine has stopped"))?;
         if is_planted(Plant::AppliedReadEarly) {
+            // What a builder waits for where it runs on a thread of its own.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             state = self.machine.freeze().await?.1;
         }
         let snapshots = self.snapshots.clone();

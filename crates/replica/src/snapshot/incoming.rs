@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use paceline_types::plant::{Plant, is_planted};
+
 use super::folder::SnapshotFolder;
 use super::{SnapshotError, SnapshotFile};
 use crate::disk::{DiskError, DiskFile};
@@ -158,7 +160,9 @@ impl Incoming {
             self.transfer = Some(transfer);
             return Err(TransferError::HistoryBehind { watermark, upto });
         }
-        transfer.file.sync()?;
+        if !is_planted(Plant::ReceivedNotSynced) {
+            transfer.file.sync()?;
+        }
         Ok(self.folder.open_incoming(&transfer.name)?)
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use paceline_identity::{PeerIdentity, Role};
 use paceline_replica::{
-    DiskId, ErrorClass, Execution, Member, MemoryHistory, Replica, ReplicaConfig, ReplicaStatus,
+    DiskId, ErrorClass, Execution, Member, MembershipError, MemoryHistory, Replica, ReplicaConfig,
+    ReplicaStatus, ServerRole,
 };
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -223,8 +224,12 @@ impl Seat {
                 self.changed(Changed::Added(added));
             }
             Command::Remove(name) => {
-                let removed = replica.remove_master(&name).await.map_err(|error| error.to_string());
-                self.changed(Changed::Removed(removed));
+                let led = name == self.name && replica.status().role == ServerRole::Leader;
+                let removed = replica.remove_master(&name).await;
+                if led && matches!(removed, Err(MembershipError::NotLeader { .. })) {
+                    self.trace.sometimes("a leader that was to go handed over first");
+                }
+                self.changed(Changed::Removed(removed.map_err(|error| error.to_string())));
             }
         }
     }

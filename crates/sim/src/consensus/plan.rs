@@ -46,6 +46,8 @@ pub struct Rates {
     pub depose: Rate,
     /// Of a thousand leaders that come back from that, so many are struck at one of their next operations.
     pub at_truncation_permille: u64,
+    /// Of a thousand snapshots that are asked for, so many are cut while they are written.
+    pub at_snapshot_permille: u64,
     /// Of a thousand starts, so many are cut while the disk is read back.
     pub at_recovery_permille: u64,
 }
@@ -106,11 +108,10 @@ impl Plan {
             slow_sync_ms: draw.one_of(&[5, 20, 100, 400]),
             latency_ms: draw.one_of(&[2, 2, 5, 20]),
             rates: Rates {
-                // In no plan yet: a stream of such a leader meets an assertion of openraft that is too strict, and in
-                // a build with assertions that ends the run (docs/internals/bugs.md).
-                depose: 0,
+                depose: rarely.one_of(&[0, 0, 60, 200]),
                 at_truncation_permille: rarely.one_of(&[0, 300, 800]),
                 at_recovery_permille: rarely.one_of(&[0, 0, 150, 400]),
+                at_snapshot_permille: rarely.one_of(&[0, 200, 600]),
                 ..rates(&mut draw)
             },
             fault_ticks: draw.between(4_000, 10_000),
@@ -165,6 +166,7 @@ fn rates(draw: &mut Draw) -> Rates {
         depose: 0,
         at_truncation_permille: 0,
         at_recovery_permille: 0,
+        at_snapshot_permille: 0,
     }
 }
 
