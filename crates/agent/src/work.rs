@@ -25,8 +25,9 @@ const BATCH: usize = 256;
 /// Batches of launches at once: one is prepared while the other waits for its supervisors. Of other calls there is one
 /// batch of a kind.
 const LAUNCH_BATCHES: usize = 2;
-/// Launches in a batch: all of them are answered together, and none must wait long for the others.
-const LAUNCH_BATCH: usize = 32;
+/// Launches in a batch: all of them are answered together, so that one that is slow holds the places of the others, and
+/// with this no more of those than a machine of two cores has. Waking a thread costs little for each of eight.
+const LAUNCH_BATCH: usize = 8;
 /// News are looked at so long after each other at least: the end of a lone task at once, of a hundred a second a few
 /// together. Below what a report waits for others.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -9,8 +9,9 @@
 //! a page leaves them that was never written, or by zeros from a sector on to the end of the file, as a torn write does;
 //! and no record begins behind it, in this file or in a later log file. Whatever is written to the log is synced before
 //! the next write and only then acknowledged, so a power cut alone leaves at most one such record, and nobody was told of
-//! it. A disk that did this to a record which had been synced is found out by the high-water mark, which is synced right
-//! behind each group; the history is held against the snapshot.
+//! it. A disk that did this to a record which had been synced is found out by the high-water mark, which is synced soon
+//! behind each group, but not where the power goes in between: the window that `docs/internals/storage.md` lists among
+//! what is outside. The history is held against the snapshot.
 
 pub(crate) mod records;
 

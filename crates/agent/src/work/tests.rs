@@ -46,6 +46,14 @@ impl Runtime for Counting {
         Ok(())
     }
 
+    fn renew_lease(&self, _: &AttemptId, _: Lease) -> Result<(), StopError> {
+        Ok(())
+    }
+
+    fn boot_clock_ms(&self) -> u64 {
+        0
+    }
+
     fn observe(&self, _: &AttemptId) -> Result<Option<Observed>, ObserveError> {
         // ORDERING: only the number counts, nothing is published with it.
         self.looks.fetch_add(1, Ordering::Relaxed);
@@ -102,6 +110,18 @@ async fn launches_given_together_go_together_and_only_the_failed_are_tried_again
     assert_eq!(launched(&mut work).await, started);
     assert_eq!(launched(&mut work).await, [(attempt(2), true)]);
     assert_eq!(*runtime.calls.lock().unwrap(), [5, 1]);
+}
+
+#[tokio::test]
+async fn many_launches_go_in_batches_so_that_a_slow_one_holds_up_few() {
+    let (runtime, mut work) = work();
+    let spec = JobSpec::batch("many", 20, &["/bin/true"], Resources::new(10, 1 << 20));
+    (0..20).for_each(|task| work.launch(attempt(task), &spec));
+    let mut started = 0;
+    while started < 20 {
+        started += launched(&mut work).await.len();
+    }
+    assert_eq!(*runtime.calls.lock().unwrap(), [8, 8, 4]);
 }
 
 #[tokio::test]

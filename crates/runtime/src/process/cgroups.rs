@@ -6,7 +6,6 @@
 //! The name is that of the attempt that they were made for; later ones may use them too, see `kept_groups`. The tag is the data folder's: two cells on a machine may have the same names.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use paceline_supervisor::cgroup::{self, Mounts};
@@ -55,6 +54,13 @@ impl Cgroups {
         Self { memory, cpu, quota: quota.map(drop), freezer }
     }
 
+    /// Folders in the place of memory groups, and nothing else.
+    #[cfg(test)]
+    pub fn folders(memory: PathBuf) -> Self {
+        let none = || "a test".to_owned();
+        Self { memory: Ok(memory), cpu: Err(none()), quota: Err(none()), freezer: Err(none()) }
+    }
+
     /// The memory group of an attempt.
     pub fn memory(&self, attempt: &str) -> Option<String> {
         leaf(&self.memory, attempt)
@@ -78,9 +84,7 @@ impl Cgroups {
     /// Removes the groups of this name, of which nothing is in use. What cannot be removed is left for the next agent.
     pub fn remove(&self, name: &str) {
         for group in self.all(name) {
-            if let Err(error) = fs::remove_dir(&group)
-                && error.kind() != ErrorKind::NotFound
-            {
+            if let Err(error) = cgroup::remove(&group) {
                 tracing::warn!(group = %group.display(), %error, "a cgroup cannot be removed");
             }
         }

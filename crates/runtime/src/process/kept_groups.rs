@@ -81,9 +81,12 @@ impl Shelves {
     /// An attempt has this one, whatever it was given: its order is of an earlier agent.
     pub fn inherit(&self, attempt: AttemptId, name: String) {
         let mut shelf = self.shelf();
-        let unused = shelf.given.insert(attempt, (None, name));
-        if let Some((Some(limits), name)) = unused {
-            shelf.waiting.push_back((limits, name));
+        shelf.waiting.retain(|(_, waiting)| *waiting != name);
+        let given = shelf.given.insert(attempt, (None, name.clone()));
+        if let Some((Some(limits), unused)) = given
+            && unused != name
+        {
+            shelf.waiting.push_back((limits, unused));
         }
     }
 
@@ -172,6 +175,17 @@ mod tests {
         shelves.take(attempt(1), SMALL);
         shelves.inherit(attempt(1), "42-0.9.1".to_owned());
         assert_eq!(shelves.take(attempt(2), SMALL).name, "42-0.1.1");
+    }
+
+    #[test]
+    fn groups_that_an_attempt_turns_out_to_have_serve_nobody_else() {
+        let shelves = Shelves::new();
+        shelves.take(attempt(1), SMALL);
+        shelves.inherit(attempt(1), "42-0.1.1".to_owned());
+        assert_eq!(shelves.take(attempt(2), SMALL).name, "42-0.2.1", "those that it was given are its own");
+        shelves.give_back(&attempt(2), true);
+        shelves.inherit(attempt(3), "42-0.2.1".to_owned());
+        assert_eq!(shelves.take(attempt(4), SMALL).name, "42-0.4.1", "those that waited do so no more");
     }
 
     #[test]

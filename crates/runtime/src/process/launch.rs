@@ -30,7 +30,7 @@ impl Shared {
             .zip(asked)
             .rev()
             .map(|(launch, asked)| match asked? {
-                Some(asked) => self.answered(launch, asked),
+                Some(asked) => self.answered(launch, asked.answer()),
                 None => Ok(()),
             })
             .collect();
@@ -44,22 +44,26 @@ impl Shared {
         if !self.table.begin(launch.attempt, folder.clone()) {
             return Ok(None);
         }
-        self.start(launch, &folder).inspect_err(|_| self.unlaunch(&launch.attempt))
-    }
-
-    fn answered(&self, launch: &Launch, asked: Asked) -> Result<(), LaunchError> {
-        let folder = self.layout.attempt(&launch.attempt);
-        let answer = asked.answer();
-        self.hand_over(launch, &folder, answer).inspect_err(|_| {
-            self.discard(&launch.attempt, &folder);
-            self.unlaunch(&launch.attempt);
+        self.start(launch, &folder).inspect_err(|error| {
+            let may_be_on_its_way = matches!(error, LaunchError::Spawn { .. });
+            self.unlaunch(&launch.attempt, !may_be_on_its_way);
         })
     }
 
-    /// It was not started and never will be by this try.
-    fn unlaunch(&self, attempt: &AttemptId) {
+    fn answered(&self, launch: &Launch, answer: Result<Answer, NurseryError>) -> Result<(), LaunchError> {
+        let folder = self.layout.attempt(&launch.attempt);
+        let nobody_has_it = matches!(answer, Err(NurseryError::Failed(_)));
+        self.hand_over(launch, &folder, answer).inspect_err(|_| {
+            self.discard(&launch.attempt, &folder);
+            self.unlaunch(&launch.attempt, nobody_has_it);
+        })
+    }
+
+    /// It was not started and never will be by this try. Its groups may wait for another attempt unless a supervisor may
+    /// still have the order: that one would find the folder of the next try, and use the groups that its order names.
+    fn unlaunch(&self, attempt: &AttemptId, groups_may_wait: bool) {
         self.task_uids.give_back(attempt);
-        self.give_groups_back(attempt, true);
+        self.give_groups_back(attempt, groups_may_wait);
         self.table.remove(attempt);
     }
 
@@ -136,7 +140,7 @@ impl Shared {
             // full does not hinder that.
             Err(NurseryError::Failed(message)) => match read::<Intent>(folder) {
                 Ok(None) => return Err(self.not_spawned(launch, io::Error::other(message))),
-                Ok(Some(_)) | Err(_) => Supervisor::Unheard,
+                Ok(Some(_)) | Err(_) => self.unheard(launch, folder),
             },
             Err(NurseryError::Unknown(source)) => match bury::take(folder, &launch.attempt.to_string()) {
                 Ok(true) => return Err(self.not_spawned(launch, source)),
@@ -168,3 +172,6 @@ fn framed(order: &Order) -> Result<Vec<u8>, String> {
     let too_long = || format!("command and environment take more than {ORDER_BYTES_MAX} bytes as an order");
     frame(order).ok_or_else(too_long)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use paceline_supervisor::nursery::{Answer, NURSERY};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long an order may wait for its answer, and for room in the pipe. A supervisor takes its attempt within
+/// How long an order may wait for room in the pipe and then for its answer, from the asking on: orders that were given
+/// together have waited together. A supervisor takes its attempt within
 /// milliseconds; a machine so busy that this is not enough had better not be given more.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -59,18 +60,25 @@ impl Nursery {
 
     /// Orders a supervisor.
     pub fn ask(&self, attempt: &str, frame: &[u8]) -> Result<Asked, NurseryError> {
-        let (answer, process) = self.send(attempt, frame).map_err(NurseryError::Unknown)?;
-        Ok(Asked { answer, process, within: self.answer_within })
-    }
-
-    fn send(&self, attempt: &str, frame: &[u8]) -> io::Result<(Receiver<Answer>, Process)> {
         let mut running = lock(&self.running);
         let until = Instant::now() + self.answer_within;
+        let sent = self.send(&mut running, attempt, frame, until);
+        let (answer, process) = sent.map_err(NurseryError::Unknown)?;
+        Ok(Asked { answer, process, within: self.answer_within, until })
+    }
+
+    fn send(
+        &self,
+        running: &mut Option<Running>,
+        attempt: &str,
+        frame: &[u8],
+        until: Instant,
+    ) -> io::Result<(Receiver<Answer>, Process)> {
         let had_one = running.as_ref().is_some_and(Running::answers);
-        match self.send_to(&mut running, attempt, frame, until) {
+        match self.send_to(running, attempt, frame, until) {
             // It had ended meanwhile and so has not read this order; another one will.
             Err(error) if had_one && error.kind() == ErrorKind::BrokenPipe => {
-                self.send_to(&mut running, attempt, frame, until)
+                self.send_to(running, attempt, frame, until)
             }
             other => other,
         }
@@ -105,12 +113,14 @@ pub struct Asked {
     answer: Receiver<Answer>,
     process: Process,
     within: Duration,
+    until: Instant,
 }
 
 impl Asked {
-    /// Waits until the supervisor has taken its attempt.
+    /// Waits until the supervisor has taken its attempt. An answer that came in time is there, however late it is looked
+    /// for.
     pub fn answer(self) -> Result<Answer, NurseryError> {
-        match self.answer.recv_timeout(self.within) {
+        match self.answer.recv_timeout(self.until.saturating_duration_since(Instant::now())) {
             Ok(Answer::Failed(message)) => Err(NurseryError::Failed(message)),
             Ok(answer) => Ok(answer),
             Err(RecvTimeoutError::Timeout) => {

@@ -240,7 +240,10 @@ impl Shared {
             return Ok(Observed::Starting);
         }
         tracing::warn!(attempt = name, "its supervisor died; clearing what is left of it");
-        bury::clear(folder, &orphan, &self.cgroups.all(orphan.groups.as_deref().unwrap_or(&name)));
+        // A supervisor makes its groups after its intent: what is called after an attempt that none has held may be
+        // another's by now.
+        let groups = orphan.holder.as_ref().map(|_| orphan.groups.as_deref().unwrap_or(&name));
+        bury::clear(folder, &orphan, &groups.map(|groups| self.cgroups.all(groups)).unwrap_or_default());
         bury::write_end(folder, &orphan).map_err(failed)?;
         match look(folder, supervisor, &self.boot).map_err(record)? {
             Sight::Observed(observed) => Ok(observed),

@@ -72,14 +72,15 @@ fn cpu_is_a_weight_and_a_quota_only_with_a_limit() {
 
 #[test]
 fn no_group_outlives_its_node() {
-    let Some(mount) = Mounts::discover().unwrap().memory else { return };
     let node = Node::with(|options| options.cell = "groups-test".into());
-    if node.enforces(CapabilityCode::MemoryLimit) {
-        node.run(&launch(&["/bin/true"]));
-        assert!(mount.join("paceline/groups-test").exists());
-        drop(node);
-        assert!(!mount.join("paceline/groups-test").exists());
+    if !node.enforces(CapabilityCode::MemoryLimit) {
+        return;
     }
+    let mount = Mounts::discover().unwrap().memory.expect("memory is enforced by it");
+    node.run(&launch(&["/bin/true"]));
+    assert!(mount.join("paceline/groups-test").exists());
+    drop(node);
+    assert!(!mount.join("paceline/groups-test").exists());
 }
 
 /// The memory groups of a node that has `test-node` for its name, and its folder for the rest.

@@ -105,7 +105,7 @@ impl World {
                     let wanted = self.cell.wants(*attempt).filter(|assigned| !assigned.stopping);
                     assert_eq!(wanted, None, "{attempt} was stopped");
                 }
-                Action::Forget { .. } | Action::Resync(_) => {}
+                Action::Renew { .. } | Action::Forget { .. } | Action::Resync(_) => {}
             }
         }
     }

@@ -70,3 +70,23 @@ fn a_program_that_is_not_there_is_no_answer() {
     let nursery = Nursery::new("/no/such/program".into());
     assert_eq!(unknown(ordered(&nursery, "a", b"frame")).kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn the_time_for_an_answer_runs_from_the_order_and_not_from_the_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let nursery = nursery(folder.path(), "read -r _; sleep 30; echo 'a taken 7 9'; sleep 60", PATIENCE);
+    let asked = nursery.ask("a", b"frame\n").unwrap();
+    assert!(asked.until <= Instant::now() + PATIENCE);
+    let late = Asked { until: Instant::now(), ..asked };
+    assert_eq!(unknown(late.answer()).kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn an_answer_that_came_in_time_counts_however_late_it_is_looked_for() {
+    let (tell, answer) = sync_channel(ANSWERS);
+    tell.send(Answer::Theirs).unwrap();
+    let process = Process::new(Command::new("/bin/sleep").arg("0").spawn().unwrap());
+    let asked = Asked { answer, process: process.clone(), within: PATIENCE, until: Instant::now() };
+    assert_eq!(asked.answer().unwrap(), Answer::Theirs);
+    process.end();
+}
