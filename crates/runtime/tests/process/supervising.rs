@@ -86,6 +86,7 @@ impl Attempt {
             cpu: None,
             freezer_cgroup: None,
             kept_groups: None,
+            at_most_one: false,
             logs: LogLimits { segment_bytes: 1 << 20, segments: 2 },
         };
         choose(&mut order);
