@@ -164,7 +164,9 @@ mod tests {
     fn a_second_write_off_within_a_minute_of_a_mass_loss_is_found_unless_the_brake_was_released() {
         let lost = |mut nodes: Nodes| {
             nodes.broken(true, 10_000);
-            ["n0", "n1", "n2"].map(|name| nodes.up(name, false, 10_000));
+            for name in ["n0", "n1", "n2"] {
+                nodes.up(name, false, 10_000);
+            }
             nodes
         };
         let mut braked = lost(nodes(10));
