@@ -123,8 +123,9 @@ async fn replace(cell: &DevCell, client: &Client, number: usize) -> Result<Repla
     })
 }
 
-/// Kills whoever leads; returns its name and how many entries the new one lacked. One look says who leads and whether the new one votes, so that no election
-/// and no promotion comes in between unseen: a kill after the promotion would prove nothing.
+/// Kills whoever leads; returns its name and how many entries the new one lacked. One look says who leads and whether
+/// the new one votes: a kill after the promotion would prove nothing. A promotion between the look and the kill is
+/// possible still, in a moment that is short beside the catching up.
 async fn kill_leader(cell: &DevCell, client: &Client, new: &str) -> Result<(String, Option<u64>)> {
     let members = client.members().list().await.context("the masters cannot be listed")?.members;
     let leader =
