@@ -125,7 +125,7 @@ impl FakeSession {
         loop {
             match self.receive().await.expect("the session goes on") {
                 AgentMessage::Report(report) => return report,
-                AgentMessage::Alive => {}
+                AgentMessage::Alive | AgentMessage::LeaseRequest { .. } => {}
                 AgentMessage::Hello(_) => panic!("a second Hello"),
             }
         }

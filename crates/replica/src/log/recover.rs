@@ -147,7 +147,7 @@ pub fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, LogOp
 
     let vote = meta::read_vote(disk).map_err(damaged)?;
     state.set_vote(vote);
-    // A hint that came with a synced group names what was written before it; still nothing is believed beyond the log.
+    // The commit index is written without a sync of its own and may name what a crash took away.
     let committed = meta::read_committed(disk).map_err(damaged)?;
     state.set_committed(committed.min(state.last()));
     check_mark(disk, &mark, vote, &state)?;
