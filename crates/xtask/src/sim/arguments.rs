@@ -315,7 +315,7 @@ mod tests {
             ("coverage --seeds 2 -- --plan smoke", "-- means nothing here"),
             ("mutants --seeds 0", "at least one"),
             ("report --seeds 2", "--seeds means nothing here"),
-            ("tests cell", "cell|consensus means nothing here"),
+            ("tests cell", "cell|consensus|graphs means nothing here"),
             ("--seeds 2 --profile release", "--profile release: dev or sim"),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
